@@ -1,0 +1,1 @@
+//! Import, quantize, prove and run language models

@@ -1,0 +1,1 @@
+//! Model containers: read by memory map, written atomically

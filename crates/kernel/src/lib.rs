@@ -1,0 +1,1 @@
+//! Matrix products straight from packed weights, one table per instruction set

@@ -1,0 +1,93 @@
+//! The block: the unit in which a type is stored, and the codec that follows from it.
+
+use crate::{DType, EncodeError};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// A struct that is the bytes of one block on disk.
+///
+/// `Unaligned` makes alignment 1 a compile-time fact, so a cast from bytes can fail on length
+/// alone. Each implementation asserts its size beside its definition.
+pub trait Block: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned + Copy {
+    /// The type that is stored in these blocks.
+    const DTYPE: DType;
+    /// Elements per block.
+    const ELEMS: usize;
+
+    /// Writes the [`ELEMS`](Self::ELEMS) values of this block.
+    fn decode(&self, out: &mut [f32]);
+
+    /// The block nearest to these [`ELEMS`](Self::ELEMS) values by the type's own measure.
+    ///
+    /// # Errors
+    /// When a value is not finite or past the range of the type. A type that is only read
+    /// inherits this body, which refuses everything.
+    fn encode(values: &[f32]) -> Result<Self, EncodeError> {
+        let _ = values;
+        Err(EncodeError::NotEncodable { dtype: Self::DTYPE })
+    }
+
+    /// The largest absolute error that `encode` may leave in any element, given these values.
+    /// It depends on the source alone, so that a wrong block cannot widen its own bound.
+    #[must_use]
+    fn error_bound(values: &[f32]) -> f32 {
+        let _ = values;
+        0.0
+    }
+}
+
+/// A type's operations on runs of blocks, derived from its [`Block`]. The callers in
+/// [`DType`] check lengths first.
+#[derive(Debug)]
+pub struct Codec {
+    pub(crate) elems: usize,
+    pub(crate) bytes: usize,
+    pub(crate) decode: fn(&[u8], &mut [f32]),
+    pub(crate) encode: fn(&[f32], &mut [u8]) -> Result<(), EncodeError>,
+    pub(crate) error_bound: fn(&[f32]) -> f32,
+}
+
+impl Codec {
+    pub(crate) const fn of<B: Block>() -> Self {
+        Self {
+            elems: B::ELEMS,
+            bytes: size_of::<B>(),
+            decode: decode_run::<B>,
+            encode: encode_run::<B>,
+            error_bound: B::error_bound,
+        }
+    }
+}
+
+fn decode_run<B: Block>(bytes: &[u8], out: &mut [f32]) {
+    let blocks = <[B]>::ref_from_bytes(bytes).expect("whole blocks: checked by the caller");
+    for (block, values) in blocks.iter().zip(out.chunks_exact_mut(B::ELEMS)) {
+        block.decode(values);
+    }
+}
+
+fn encode_run<B: Block>(values: &[f32], out: &mut [u8]) -> Result<(), EncodeError> {
+    let blocks = <[B]>::mut_from_bytes(out).expect("whole blocks: checked by the caller");
+    for (i, (block, values)) in blocks.iter_mut().zip(values.chunks_exact(B::ELEMS)).enumerate() {
+        *block = B::encode(values).map_err(|error| error.offset_by(i * B::ELEMS))?;
+    }
+    Ok(())
+}
+
+/// The largest magnitude among the values.
+///
+/// # Errors
+/// The first value that is not finite.
+pub(crate) fn finite_amax(values: &[f32]) -> Result<f32, EncodeError> {
+    let amax = values.iter().fold(0.0_f32, |amax, value| amax.max(value.abs()));
+    // `max` ignores NaN, so the sum is what shows one: it is NaN or infinite if any value is.
+    let sum = values.iter().fold(0.0_f64, |sum, &value| sum + f64::from(value));
+    if sum.is_finite() {
+        return Ok(amax);
+    }
+    let (index, &value) = values
+        .iter()
+        .enumerate()
+        .find(|(_, value)| !value.is_finite())
+        .expect("a sum of finite singles is finite in double precision");
+    Err(EncodeError::NotFinite { index, value })
+}

@@ -1,0 +1,246 @@
+//! The one table of types. Every reader, writer, kernel and verb takes its facts from here.
+
+pub(crate) mod float;
+pub(crate) mod int;
+pub(crate) mod q4_0;
+pub(crate) mod q8_0;
+
+use crate::block::{Block, Codec};
+use crate::{EncodeError, TensorError};
+use std::fmt;
+
+macro_rules! dtypes {
+    ($($(#[$doc:meta])* $variant:ident = $id:literal, $safetensors:expr, $block:ty;)*) => {
+        /// Type of a tensor's elements. The discriminant is the GGML type number; types that GGML
+        /// does not have are numbered from 0x1000 and never stored in `.apr` or GGUF.
+        #[allow(non_camel_case_types, reason = "the names are GGML's")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u32)]
+        pub enum DType {
+            $($(#[$doc])* $variant = $id,)*
+        }
+
+        impl DType {
+            /// Every type, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The type with this number, if the table has it.
+            #[must_use]
+            pub const fn from_id(id: u32) -> Option<Self> {
+                match id {
+                    $($id => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// The name as GGML writes it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)* }
+            }
+
+            /// The name in a SafeTensors header, for the types that format has.
+            #[must_use]
+            pub const fn safetensors_name(self) -> Option<&'static str> {
+                match self { $(Self::$variant => $safetensors,)* }
+            }
+
+            /// How blocks of this type are read and written.
+            #[must_use]
+            pub const fn codec(self) -> &'static Codec {
+                match self {
+                    $(Self::$variant => const {
+                        assert!(<$block as Block>::DTYPE as u32 == $id);
+                        &Codec::of::<$block>()
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+dtypes! {
+    // type, number, SafeTensors name, block
+    /// IEEE 754 single precision.
+    F32 = 0, Some("F32"), float::BlockF32;
+    /// IEEE 754 half precision.
+    F16 = 1, Some("F16"), float::BlockF16;
+    /// 4-bit integers with one f16 scale for 32 elements; the type behind `int4`.
+    Q4_0 = 2, None, q4_0::BlockQ4_0;
+    /// 8-bit integers with one f16 scale for 32 elements; the type behind `int8`.
+    Q8_0 = 8, None, q8_0::BlockQ8_0;
+    /// Signed 8-bit integer.
+    I8 = 24, Some("I8"), int::BlockI8;
+    /// Signed 16-bit integer.
+    I16 = 25, Some("I16"), int::BlockI16;
+    /// Signed 32-bit integer.
+    I32 = 26, Some("I32"), int::BlockI32;
+    /// Signed 64-bit integer.
+    I64 = 27, Some("I64"), int::BlockI64;
+    /// IEEE 754 double precision.
+    F64 = 28, Some("F64"), int::BlockF64;
+    /// bfloat16: the upper half of a single.
+    BF16 = 30, Some("BF16"), float::BlockBF16;
+    /// One byte, zero or one.
+    BOOL = 0x1000, Some("BOOL"), int::BlockBool;
+    /// Unsigned 8-bit integer.
+    U8 = 0x1001, Some("U8"), int::BlockU8;
+    /// Unsigned 16-bit integer.
+    U16 = 0x1002, Some("U16"), int::BlockU16;
+    /// Unsigned 32-bit integer.
+    U32 = 0x1003, Some("U32"), int::BlockU32;
+    /// Unsigned 64-bit integer.
+    U64 = 0x1004, Some("U64"), int::BlockU64;
+}
+
+impl DType {
+    /// First number of the types that GGML does not have.
+    const PRIVATE: u32 = 0x1000;
+
+    /// The type number: GGML's, or a private one from 0x1000.
+    #[must_use]
+    pub const fn id(self) -> u32 {
+        self as u32
+    }
+
+    /// Whether GGML has this type, so that `.apr` and GGUF files may contain it.
+    #[must_use]
+    pub const fn is_ggml(self) -> bool {
+        self.id() < Self::PRIVATE
+    }
+
+    /// The type of this name in a SafeTensors header.
+    #[must_use]
+    pub fn from_safetensors(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|dtype| dtype.safetensors_name() == Some(name))
+    }
+
+    /// Elements per block: 1 unless the type shares a scale among several elements.
+    #[must_use]
+    pub const fn block_elems(self) -> usize {
+        self.codec().elems
+    }
+
+    /// Bytes per block.
+    #[must_use]
+    pub const fn block_bytes(self) -> usize {
+        self.codec().bytes
+    }
+
+    /// Whether this is one of the three float types that weights are published in.
+    #[must_use]
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16 | Self::BF16)
+    }
+
+    /// Whether elements share a scale, so that encoding loses information.
+    #[must_use]
+    pub const fn is_quantized(self) -> bool {
+        self.block_elems() > 1
+    }
+
+    /// Decodes whole blocks to single precision.
+    ///
+    /// # Errors
+    /// When `bytes` is no whole number of blocks or `out` has not exactly their elements.
+    pub fn decode(self, bytes: &[u8], out: &mut [f32]) -> Result<(), TensorError> {
+        self.check_lengths(bytes.len(), out.len())?;
+        (self.codec().decode)(bytes, out);
+        Ok(())
+    }
+
+    /// Encodes single-precision values into whole blocks.
+    ///
+    /// # Errors
+    /// When the lengths do not agree, when a value is not finite or past the range of the type,
+    /// and for the types that are only read.
+    pub fn encode(self, values: &[f32], out: &mut [u8]) -> Result<(), EncodeError> {
+        self.check_lengths(out.len(), values.len())?;
+        (self.codec().encode)(values, out)
+    }
+
+    /// The largest absolute difference that encoding may leave in any element of this block.
+    #[must_use]
+    pub fn error_bound(self, block: &[f32]) -> f32 {
+        (self.codec().error_bound)(block)
+    }
+
+    fn check_lengths(self, bytes: usize, elems: usize) -> Result<(), TensorError> {
+        let codec = self.codec();
+        if !bytes.is_multiple_of(codec.bytes) {
+            let blocks = bytes.div_ceil(codec.bytes);
+            return Err(TensorError::ByteLength {
+                dtype: self,
+                shape: vec![elems],
+                expected: blocks.saturating_mul(codec.bytes),
+                found: bytes,
+            });
+        }
+        match (bytes / codec.bytes).checked_mul(codec.elems) {
+            Some(expected) if expected == elems => Ok(()),
+            expected => Err(TensorError::ElementCount {
+                expected: expected.unwrap_or(usize::MAX),
+                found: elems,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers and sizes from the GGML specification, for the types that it has.
+    #[test]
+    fn table_agrees_with_ggml() {
+        for (dtype, id, elems, bytes) in [
+            (DType::F32, 0, 1, 4),
+            (DType::F16, 1, 1, 2),
+            (DType::Q4_0, 2, 32, 18),
+            (DType::Q8_0, 8, 32, 34),
+            (DType::I8, 24, 1, 1),
+            (DType::I16, 25, 1, 2),
+            (DType::I32, 26, 1, 4),
+            (DType::I64, 27, 1, 8),
+            (DType::F64, 28, 1, 8),
+            (DType::BF16, 30, 1, 2),
+        ] {
+            assert_eq!((dtype.id(), dtype.block_elems(), dtype.block_bytes()), (id, elems, bytes));
+        }
+    }
+
+    #[test]
+    fn every_type_is_found_by_its_number_and_name() {
+        for &dtype in DType::ALL {
+            assert_eq!(DType::from_id(dtype.id()), Some(dtype));
+            if let Some(name) = dtype.safetensors_name() {
+                assert_eq!(DType::from_safetensors(name), Some(dtype));
+            }
+        }
+        assert_eq!(DType::from_id(4), None);
+        assert_eq!(DType::from_safetensors("Q8_0"), None);
+    }
+
+    #[test]
+    fn lengths_that_disagree_are_refused() {
+        let mut out = [0.0; 32];
+        assert!(matches!(
+            DType::Q8_0.decode(&[0; 33], &mut out),
+            Err(TensorError::ByteLength { .. })
+        ));
+        assert_eq!(
+            DType::Q8_0.decode(&[0; 68], &mut out),
+            Err(TensorError::ElementCount { expected: 64, found: 32 })
+        );
+        assert_eq!(
+            DType::I32.encode(&[1.0], &mut [0; 4]),
+            Err(EncodeError::NotEncodable { dtype: DType::I32 })
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! Plain numbers that no weight is made of: masks, positions, double precision. They are read
+//! (values past 2²⁴ round to single precision) and copied, never encoded.
+
+use crate::DType;
+use crate::block::Block;
+use zerocopy::little_endian::{F64, I16, I32, I64, U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+macro_rules! plain {
+    ($($block:ident($raw:ty) = $dtype:ident, $bytes:literal, $value:ident => $to_f32:expr;)*) => {$(
+        #[doc = concat!("One element of type ", stringify!($dtype), ".")]
+        #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+        #[repr(C)]
+        pub(crate) struct $block(pub(crate) $raw);
+        const _: () = assert!(size_of::<$block>() == $bytes);
+
+        impl Block for $block {
+            const DTYPE: DType = DType::$dtype;
+            const ELEMS: usize = 1;
+
+            fn decode(&self, out: &mut [f32]) {
+                let $value = self.0;
+                out[0] = $to_f32;
+            }
+        }
+    )*};
+}
+
+plain! {
+    BlockI8(i8) = I8, 1, raw => f32::from(raw);
+    BlockI16(I16) = I16, 2, raw => f32::from(raw.get());
+    BlockI32(I32) = I32, 4, raw => raw.get() as f32;
+    BlockI64(I64) = I64, 8, raw => raw.get() as f32;
+    BlockF64(F64) = F64, 8, raw => narrow(raw);
+    BlockBool(u8) = BOOL, 1, raw => f32::from(raw);
+    BlockU8(u8) = U8, 1, raw => f32::from(raw);
+    BlockU16(U16) = U16, 2, raw => f32::from(raw.get());
+    BlockU32(U32) = U32, 4, raw => raw.get() as f32;
+    BlockU64(U64) = U64, 8, raw => raw.get() as f32;
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "rounding to single precision is the contract")]
+fn narrow(raw: F64) -> f32 {
+    raw.get() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::DType;
+
+    #[test]
+    fn little_endian_values_are_read() {
+        for (dtype, bytes, value) in [
+            (DType::I8, &[0xfe][..], -2.0),
+            (DType::I16, &[0xfe, 0xff], -2.0),
+            (DType::I32, &[0, 1, 0, 0], 256.0),
+            (DType::I64, &[0xff; 8], -1.0),
+            (DType::F64, &1.5_f64.to_le_bytes(), 1.5),
+            (DType::BOOL, &[1], 1.0),
+            (DType::U8, &[200], 200.0),
+            (DType::U16, &[0xff, 0xff], 65_535.0),
+            (DType::U32, &[0, 0, 0, 0x80], 2_147_483_648.0),
+            (DType::U64, &[0, 0, 0, 0, 1, 0, 0, 0], 4_294_967_296.0),
+        ] {
+            let mut out = [0.0];
+            dtype.decode(bytes, &mut out).unwrap();
+            assert_eq!(out, [value], "{dtype}");
+        }
+    }
+}

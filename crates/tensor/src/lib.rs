@@ -1,0 +1,21 @@
+//! What a tensor is: its type, its layout and its bytes.
+//!
+//! This crate owns the one table of types ([`DType`]) and the only arithmetic between elements and
+//! bytes ([`TensorLayout`]). A [`TensorView`] exists only with exactly the bytes of its layout.
+//! It does no I/O and knows nothing of containers, kernels or models.
+
+mod block;
+mod dtype;
+mod error;
+mod layout;
+mod scale_search;
+mod view;
+
+pub use block::{Block, Codec};
+pub use dtype::DType;
+pub use dtype::float::{BlockBF16, BlockF16, BlockF32};
+pub use dtype::q4_0::BlockQ4_0;
+pub use dtype::q8_0::BlockQ8_0;
+pub use error::{EncodeError, TensorError};
+pub use layout::{MAX_RANK, TensorLayout};
+pub use view::{SharedBytes, Tensor, TensorView};

@@ -1,0 +1,184 @@
+//! Tensors: a layout together with exactly its bytes.
+
+use crate::{Block, DType, TensorError, TensorLayout};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use zerocopy::FromBytes;
+
+/// Borrowed bytes of a tensor. It cannot exist with another length than its layout's.
+#[derive(Debug, Clone, Copy)]
+pub struct TensorView<'a> {
+    layout: &'a TensorLayout,
+    bytes: &'a [u8],
+}
+
+impl<'a> TensorView<'a> {
+    /// # Errors
+    /// When `bytes` are not exactly those of `layout`.
+    pub fn new(layout: &'a TensorLayout, bytes: &'a [u8]) -> Result<Self, TensorError> {
+        check(layout, bytes.len())?;
+        Ok(Self { layout, bytes })
+    }
+
+    /// Type, shape and sizes.
+    #[must_use]
+    pub const fn layout(&self) -> &'a TensorLayout {
+        self.layout
+    }
+
+    /// Type of the elements.
+    #[must_use]
+    pub const fn dtype(&self) -> DType {
+        self.layout.dtype()
+    }
+
+    /// All bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The blocks, typed.
+    ///
+    /// # Errors
+    /// When the tensor is of another type.
+    pub fn blocks<B: Block>(&self) -> Result<&'a [B], TensorError> {
+        if self.dtype() != B::DTYPE {
+            return Err(TensorError::WrongType { expected: B::DTYPE, found: self.dtype() });
+        }
+        Ok(<[B]>::ref_from_bytes(self.bytes).expect("the layout holds whole blocks"))
+    }
+
+    /// The bytes of a range of rows.
+    ///
+    /// # Errors
+    /// When the tensor does not have these rows.
+    pub fn row_bytes(&self, rows: Range<usize>) -> Result<&'a [u8], TensorError> {
+        let (start, end, count) = (rows.start, rows.end, self.layout.row_count());
+        if start > end || end > count {
+            return Err(TensorError::RowRange { start, end, rows: count });
+        }
+        Ok(&self.bytes[self.layout.rows_bytes(start)..self.layout.rows_bytes(end)])
+    }
+
+    /// Decodes a range of rows into `out`, which has exactly their elements.
+    ///
+    /// # Errors
+    /// When the tensor does not have these rows, or `out` another length.
+    pub fn decode_rows(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), TensorError> {
+        self.dtype().decode(self.row_bytes(rows)?, out)
+    }
+
+    /// All values in single precision.
+    #[must_use]
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.layout.elem_count()];
+        self.dtype().decode(self.bytes, &mut out).expect("bytes are those of the layout");
+        out
+    }
+}
+
+/// Memory that tensors share: a file map or a buffer.
+pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A tensor that keeps its bytes alive, owned or within a file map.
+#[derive(Clone)]
+pub struct Tensor {
+    layout: TensorLayout,
+    memory: SharedBytes,
+    range: Range<usize>,
+}
+
+impl Tensor {
+    /// A tensor over `range` of shared memory.
+    ///
+    /// # Errors
+    /// When the range is not exactly as long as the layout, or past the end of the memory.
+    pub fn shared(
+        layout: TensorLayout,
+        memory: SharedBytes,
+        range: Range<usize>,
+    ) -> Result<Self, TensorError> {
+        let found = (*memory).as_ref().get(range.clone()).map_or(0, <[u8]>::len);
+        check(&layout, found)?;
+        Ok(Self { layout, memory, range })
+    }
+
+    /// A tensor that owns its bytes.
+    ///
+    /// # Errors
+    /// When `bytes` are not exactly those of `layout`.
+    pub fn owned(layout: TensorLayout, bytes: Vec<u8>) -> Result<Self, TensorError> {
+        let range = 0..bytes.len();
+        Self::shared(layout, Arc::new(bytes), range)
+    }
+
+    /// Type, shape and sizes.
+    #[must_use]
+    pub const fn layout(&self) -> &TensorLayout {
+        &self.layout
+    }
+
+    /// The bytes, borrowed.
+    #[must_use]
+    pub fn view(&self) -> TensorView<'_> {
+        let bytes = &(*self.memory).as_ref()[self.range.clone()];
+        TensorView { layout: &self.layout, bytes }
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tensor").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
+fn check(layout: &TensorLayout, found: usize) -> Result<(), TensorError> {
+    if found == layout.byte_len() {
+        return Ok(());
+    }
+    Err(TensorError::ByteLength {
+        dtype: layout.dtype(),
+        shape: layout.shape().to_vec(),
+        expected: layout.byte_len(),
+        found,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BlockQ4_0, BlockQ8_0};
+
+    #[test]
+    fn only_exact_bytes_make_a_tensor() {
+        let layout = TensorLayout::new(DType::Q8_0, &[2, 32]).unwrap();
+        for len in [0, 34, 67, 69] {
+            assert_eq!(
+                TensorView::new(&layout, &vec![0; len]).unwrap_err(),
+                TensorError::ByteLength {
+                    dtype: DType::Q8_0,
+                    shape: vec![2, 32],
+                    expected: 68,
+                    found: len
+                }
+            );
+        }
+        let bytes = vec![0; 68];
+        let view = TensorView::new(&layout, &bytes).unwrap();
+        assert_eq!(view.blocks::<BlockQ8_0>().unwrap().len(), 2);
+        assert!(matches!(view.blocks::<BlockQ4_0>(), Err(TensorError::WrongType { .. })));
+        assert_eq!(view.row_bytes(1..2).unwrap().len(), 34);
+        assert!(matches!(view.row_bytes(1..3), Err(TensorError::RowRange { .. })));
+    }
+
+    #[test]
+    fn shared_memory_is_checked_at_its_end() {
+        let layout = TensorLayout::new(DType::U8, &[4]).unwrap();
+        let memory: SharedBytes = Arc::new(vec![0, 1, 2, 3, 4]);
+        let tensor = Tensor::shared(layout.clone(), memory.clone(), 1..5).unwrap();
+        assert_eq!(tensor.view().to_f32(), [1.0, 2.0, 3.0, 4.0]);
+        assert!(Tensor::shared(layout, memory, 2..6).is_err());
+    }
+}
