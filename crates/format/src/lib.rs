@@ -1,1 +1,32 @@
-//! Model containers: read by memory map, written atomically
+//! Containers of models: what is in a file, where, and under which checks.
+//!
+//! Reading: [`open`] finds the format from the content, maps the file and returns a [`Container`],
+//! whose tensors exist only with exactly the bytes of their layout. Writing: [`AtomicFile`] lets a
+//! file appear under its name only after it has been read back and proven.
+//! This crate never interprets weights.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
+
+pub mod apr;
+mod atomic_file;
+mod certificate;
+mod container;
+mod error;
+mod hash;
+mod json;
+mod mmap;
+mod open;
+pub mod safetensors;
+mod size;
+
+pub use atomic_file::AtomicFile;
+pub use certificate::Certificate;
+pub use container::{Container, ContainerFile, Metadata, TensorEntry};
+pub use error::{FormatError, Malformed};
+pub use hash::Hash128;
+pub use open::{FORMATS, Format, open, open_header};

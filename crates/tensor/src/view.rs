@@ -120,6 +120,12 @@ impl Tensor {
         &self.layout
     }
 
+    /// The layout, the memory and the tensor's place in it.
+    #[must_use]
+    pub fn into_parts(self) -> (TensorLayout, SharedBytes, Range<usize>) {
+        (self.layout, self.memory, self.range)
+    }
+
     /// The bytes, borrowed.
     #[must_use]
     pub fn view(&self) -> TensorView<'_> {

@@ -1,0 +1,116 @@
+//! The `.apr` container, version 3. docs/format.md is the specification.
+
+mod raw;
+mod writer;
+
+pub use writer::{AprWriter, NewTensor};
+
+use crate::open::{Header, Parsed};
+use crate::size::{to_u64, to_usize};
+use crate::{Container, FormatError, Hash128, Malformed, Metadata, TensorEntry};
+use raw::{IndexEntry, RawEntry, RawHeader};
+use std::ops::Range;
+use zerocopy::FromBytes;
+
+/// Name of the format.
+pub const NAME: &str = "apr";
+
+/// Sections and tensors begin at multiples of this.
+const ALIGNMENT: u64 = 64;
+const HEADER_BYTES: u64 = 64;
+/// Limit of metadata and of index: far above any model's, far below a machine's memory.
+const MAX_SECTION_BYTES: u64 = 1 << 30;
+
+pub(crate) fn matches(prefix: &[u8]) -> bool {
+    prefix.starts_with(&raw::MAGIC)
+}
+
+pub(crate) fn header_len(prefix: &[u8]) -> Result<u64, Malformed> {
+    let header = RawHeader::check(prefix)?;
+    Ok(HEADER_BYTES
+        .saturating_add(header.metadata_len.get())
+        .saturating_add(header.index_len.get()))
+}
+
+pub(crate) fn parse(header: &Header<'_>) -> Result<Parsed, Malformed> {
+    let (raw, metadata, index) = sections(header.bytes)?;
+    raw.check_seal(metadata, index)?;
+    let metadata: Metadata = serde_json::from_slice(metadata)
+        .map_err(|source| Malformed::Json { what: "metadata", source })?;
+    let data = Range { start: header.len(), end: header.len().saturating_add(raw.data_len.get()) };
+    let tensors = entries(index, raw.tensor_count.get(), &data)?;
+    Ok(Parsed { metadata, tensors, file_len: data.end })
+}
+
+/// Header, metadata and index.
+fn sections(bytes: &[u8]) -> Result<(&RawHeader, &[u8], &[u8]), Malformed> {
+    let header = RawHeader::check(bytes)?;
+    let (_, rest) = RawHeader::ref_from_prefix(bytes).map_err(|_| raw::short_header(bytes))?;
+    let metadata_len = to_usize(header.metadata_len.get());
+    let (metadata, index) =
+        rest.split_at_checked(metadata_len).ok_or_else(|| raw::short_header(bytes))?;
+    Ok((header, metadata, index))
+}
+
+/// The entries of the index. Each has the one offset that tiles the data section.
+fn entries(mut index: &[u8], count: u32, data: &Range<u64>) -> Result<Vec<TensorEntry>, Malformed> {
+    let mut tensors: Vec<TensorEntry> = Vec::new();
+    let mut end = 0_u64;
+    for _ in 0..count {
+        let (entry, rest) = RawEntry::split(index)?;
+        let IndexEntry { raw, name, .. } = entry;
+        index = rest;
+        if tensors.last().is_some_and(|before| before.name.as_str() >= name) {
+            let cause = "the index is not sorted by name";
+            return Err(Malformed::Name { tensor: name.to_owned(), cause });
+        }
+        let expected = end.checked_next_multiple_of(ALIGNMENT).unwrap_or(u64::MAX);
+        if raw.offset.get() != expected {
+            let found = raw.offset.get();
+            return Err(Malformed::Extent { tensor: name.to_owned(), expected, found });
+        }
+        end = expected.saturating_add(raw.byte_len.get());
+        tensors.push(entry.check(data.start)?);
+    }
+    if index.len() >= to_usize(ALIGNMENT) || index.iter().any(|&byte| byte != 0) {
+        let found = to_u64(index.len());
+        return Err(Malformed::Field {
+            what: "rest of the index",
+            expected: "zero padding",
+            found,
+        });
+    }
+    let data_len = data.end.saturating_sub(data.start);
+    if end != data_len {
+        let expected = "the end of the last tensor";
+        return Err(Malformed::Field { what: "data_len", expected, found: data_len });
+    }
+    Ok(tensors)
+}
+
+/// The seal of an opened `.apr` file: one digest that names its whole content.
+#[must_use]
+pub fn seal(container: &Container) -> Option<Hash128> {
+    let bytes = container.files().first()?.bytes()?;
+    let header = RawHeader::check(bytes).ok()?;
+    Some(header.seal())
+}
+
+/// Checks that the bytes between tensors are zero; with the seal and the hashes of all tensors
+/// that accounts for every byte of the file.
+///
+/// # Errors
+/// Names the tensor before the first such byte.
+pub fn check_padding(container: &Container) -> Result<(), FormatError> {
+    let malformed = |cause| FormatError::Malformed { path: container.path().to_path_buf(), cause };
+    let Some(bytes) = container.files().first().and_then(|file| file.bytes()) else {
+        return Ok(());
+    };
+    for (entry, next) in container.tensors().iter().zip(container.tensors().iter().skip(1)) {
+        let padding = bytes.get(entry.range.end..next.range.start).unwrap_or_default();
+        if padding.iter().any(|&byte| byte != 0) {
+            return Err(malformed(Malformed::Padding { tensor: entry.name.clone() }));
+        }
+    }
+    Ok(())
+}

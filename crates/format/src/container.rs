@@ -1,0 +1,190 @@
+//! The content of a model file, whatever its format: metadata and tensors by name.
+
+use crate::size::to_u64;
+use crate::{Certificate, FormatError, Hash128, Malformed};
+use apr_tensor::{SharedBytes, Tensor, TensorLayout};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Metadata as a JSON object.
+pub type Metadata = serde_json::Map<String, serde_json::Value>;
+
+/// A tensor's place in a container.
+#[derive(Debug, Clone)]
+pub struct TensorEntry {
+    /// Its name, as the file spells it.
+    pub name: String,
+    /// Type, shape and sizes.
+    pub layout: TensorLayout,
+    /// XXH3-128 of its bytes, in the formats that store it.
+    pub hash: Option<Hash128>,
+    /// What was proven when it was written, in the formats that store it.
+    pub certificate: Option<Certificate>,
+    pub(crate) file: usize,
+    pub(crate) range: Range<usize>,
+}
+
+/// A file that belongs to a container.
+pub struct ContainerFile {
+    path: PathBuf,
+    len: u64,
+    /// Absent when only the header was read.
+    memory: Option<SharedBytes>,
+}
+
+impl ContainerFile {
+    pub(crate) fn new(path: &Path, len: u64, memory: Option<SharedBytes>) -> Self {
+        Self { path: path.to_path_buf(), len, memory }
+    }
+
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn byte_len(&self) -> u64 {
+        self.len
+    }
+
+    /// Its bytes; none when only the header was read.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        self.memory.as_ref().map(|memory| (**memory).as_ref())
+    }
+}
+
+/// An opened model: one file, or the shards of one checkpoint.
+pub struct Container {
+    pub(crate) format: &'static str,
+    pub(crate) metadata: Metadata,
+    pub(crate) tensors: Vec<TensorEntry>,
+    pub(crate) files: Vec<ContainerFile>,
+}
+
+impl Container {
+    /// A container in memory, of tensors that lie in no file. `path` names it in errors.
+    ///
+    /// # Errors
+    /// When two tensors have the same name.
+    pub fn in_memory(
+        path: &Path,
+        format: &'static str,
+        metadata: Metadata,
+        tensors: Vec<(String, Tensor, Option<Certificate>)>,
+    ) -> Result<Self, FormatError> {
+        let mut container = Self { format, metadata, tensors: Vec::new(), files: Vec::new() };
+        for (file, (name, tensor, certificate)) in tensors.into_iter().enumerate() {
+            let (layout, memory, range) = tensor.into_parts();
+            let len = to_u64(layout.byte_len());
+            container.files.push(ContainerFile::new(path, len, Some(memory)));
+            container.tensors.push(TensorEntry {
+                name,
+                layout,
+                hash: None,
+                certificate,
+                file,
+                range,
+            });
+        }
+        container.sort().map_err(FormatError::malformed(path))?;
+        Ok(container)
+    }
+
+    /// Name of the format: `apr`, `safetensors`.
+    #[must_use]
+    pub const fn format(&self) -> &'static str {
+        self.format
+    }
+
+    /// Everything that the file says beside its tensors.
+    #[must_use]
+    pub const fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// All tensors, sorted by name; no name occurs twice.
+    #[must_use]
+    pub fn tensors(&self) -> &[TensorEntry] {
+        &self.tensors
+    }
+
+    /// The files that hold the tensors.
+    #[must_use]
+    pub fn files(&self) -> &[ContainerFile] {
+        &self.files
+    }
+
+    /// Total size of its files.
+    #[must_use]
+    pub fn byte_len(&self) -> u64 {
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.byte_len()))
+    }
+
+    /// Where the container was opened, for messages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.files.first().map_or(Path::new("(memory)"), ContainerFile::path)
+    }
+
+    /// The tensor's entry, if there is one of this name.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<&TensorEntry> {
+        let at = self.tensors.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok()?;
+        self.tensors.get(at)
+    }
+
+    /// The tensor, its bytes where they lie.
+    ///
+    /// # Errors
+    /// When there is none of this name, or only the header was read.
+    pub fn tensor(&self, name: &str) -> Result<Tensor, FormatError> {
+        let tensor = || name.to_owned();
+        let entry = self.entry(name).ok_or_else(|| FormatError::Malformed {
+            path: self.path().to_path_buf(),
+            cause: Malformed::Missing { tensor: tensor() },
+        })?;
+        let malformed = |cause| FormatError::Malformed { path: self.file_of(entry), cause };
+        let memory = self
+            .files
+            .get(entry.file)
+            .and_then(|file| file.memory.clone())
+            .ok_or_else(|| malformed(Malformed::HeaderOnly { tensor: tensor() }))?;
+        Tensor::shared(entry.layout.clone(), memory, entry.range.clone())
+            .map_err(|source| malformed(Malformed::Layout { tensor: tensor(), source }))
+    }
+
+    /// Compares the tensor's bytes with the hash in the file, where the format has one.
+    ///
+    /// # Errors
+    /// When they differ, or the tensor cannot be read.
+    pub fn check_hash(&self, entry: &TensorEntry) -> Result<(), FormatError> {
+        let Some(expected) = entry.hash else { return Ok(()) };
+        let found = Hash128::of(self.tensor(&entry.name)?.view().bytes());
+        if found == expected {
+            return Ok(());
+        }
+        Err(FormatError::Malformed {
+            path: self.file_of(entry),
+            cause: Malformed::Hash { tensor: entry.name.clone(), expected, found },
+        })
+    }
+
+    fn file_of(&self, entry: &TensorEntry) -> PathBuf {
+        self.files.get(entry.file).map_or(self.path(), ContainerFile::path).to_path_buf()
+    }
+
+    /// Sorts by name and refuses duplicates.
+    pub(crate) fn sort(&mut self) -> Result<(), Malformed> {
+        self.tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        for (a, b) in self.tensors.iter().zip(self.tensors.iter().skip(1)) {
+            if a.name == b.name {
+                let tensor = a.name.clone();
+                return Err(Malformed::Name { tensor, cause: "this name occurs twice" });
+            }
+        }
+        Ok(())
+    }
+}

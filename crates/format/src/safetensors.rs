@@ -1,0 +1,242 @@
+//! SafeTensors: one file, or the shards that a `model.safetensors.index.json` lists.
+//!
+//! ```text
+//! u64   length of the header
+//! JSON  {"name": {"dtype", "shape", "data_offsets": [begin, end]}, …, "__metadata__": {…}}
+//! data  the tensors, tiling the rest of the file without holes
+//! ```
+//! The rules are those of the `safetensors` crate; the length rule is `TensorLayout`'s.
+
+use crate::json::UniqueMap;
+use crate::open::{Header, Parsed};
+use crate::size::{to_u64, to_usize};
+use crate::{Container, FormatError, Malformed, Metadata, TensorEntry};
+use apr_tensor::{DType, TensorError, TensorLayout};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// Name of the format.
+pub const NAME: &str = "safetensors";
+/// File of an unsharded checkpoint.
+pub const SINGLE_FILE: &str = "model.safetensors";
+/// Index of a sharded checkpoint.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// Bytes before the header.
+const LENGTH_BYTES: usize = 8;
+/// The limit of the `safetensors` crate.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+const METADATA_KEY: &str = "__metadata__";
+
+#[derive(Deserialize)]
+struct RawEntry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: (u64, u64),
+}
+
+/// There is no magic number: a plausible length and the brace that opens the JSON must do.
+pub(crate) fn matches(prefix: &[u8]) -> bool {
+    header_json_len(prefix).is_some_and(|len| (2..=MAX_HEADER_BYTES).contains(&len))
+        && prefix.get(LENGTH_BYTES) == Some(&b'{')
+}
+
+fn header_json_len(prefix: &[u8]) -> Option<u64> {
+    prefix.first_chunk::<LENGTH_BYTES>().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+pub(crate) fn header_len(prefix: &[u8]) -> Result<u64, Malformed> {
+    let len = header_json_len(prefix).unwrap_or_default();
+    if len > MAX_HEADER_BYTES {
+        return Err(Malformed::TooLarge { what: "header", len, limit: MAX_HEADER_BYTES });
+    }
+    Ok(len.saturating_add(8))
+}
+
+pub(crate) fn parse(header: &Header<'_>) -> Result<Parsed, Malformed> {
+    let json = header.bytes.get(LENGTH_BYTES..).unwrap_or_default();
+    let as_json = |source| Malformed::Json { what: "header", source };
+    let UniqueMap(mut entries) =
+        serde_json::from_slice::<UniqueMap<Box<RawValue>>>(json).map_err(as_json)?;
+    let metadata = match entries.remove(METADATA_KEY) {
+        None => BTreeMap::new(),
+        Some(raw) => {
+            let UniqueMap(map) = serde_json::from_str::<UniqueMap<String>>(raw.get())
+                .map_err(|source| Malformed::Json { what: METADATA_KEY, source })?;
+            map
+        }
+    };
+    let metadata: Metadata =
+        metadata.into_iter().map(|(key, value)| (key, Value::String(value))).collect();
+    let mut tensors = Vec::new();
+    for (name, raw) in entries {
+        let raw: RawEntry = serde_json::from_str(raw.get())
+            .map_err(|source| Malformed::Json { what: "tensor entry in the header", source })?;
+        tensors.push(entry(name, &raw)?);
+    }
+    let data_len = tile(&mut tensors, header.len())?;
+    Ok(Parsed { metadata, tensors, file_len: header.len().saturating_add(data_len) })
+}
+
+/// A tensor whose range is still relative to the data section.
+fn entry(name: String, raw: &RawEntry) -> Result<TensorEntry, Malformed> {
+    let Some(dtype) = DType::from_safetensors(&raw.dtype) else {
+        return Err(Malformed::UnknownType { tensor: name, dtype: raw.dtype.clone() });
+    };
+    let as_layout = |source| Malformed::Layout { tensor: name.clone(), source };
+    let layout = TensorLayout::new(dtype, &raw.shape).map_err(as_layout)?;
+    let (begin, end) = raw.data_offsets;
+    let found = end.checked_sub(begin).and_then(|len| usize::try_from(len).ok());
+    if found != Some(layout.byte_len()) {
+        return Err(as_layout(TensorError::ByteLength {
+            dtype,
+            shape: raw.shape.clone(),
+            expected: layout.byte_len(),
+            found: found.unwrap_or_default(),
+        }));
+    }
+    let range = to_usize(begin)..to_usize(end);
+    Ok(TensorEntry { name, layout, hash: None, certificate: None, file: 0, range })
+}
+
+/// Checks that the tensors tile the data, moves their ranges behind the header, and returns the
+/// length of the data.
+fn tile(tensors: &mut [TensorEntry], header_len: u64) -> Result<u64, Malformed> {
+    tensors.sort_by_key(|entry| (entry.range.start, entry.range.end));
+    let header = to_usize(header_len);
+    let mut expected = 0;
+    for entry in tensors {
+        if entry.range.start != expected {
+            return Err(Malformed::Extent {
+                tensor: entry.name.clone(),
+                expected: to_u64(expected),
+                found: to_u64(entry.range.start),
+            });
+        }
+        expected = entry.range.end;
+        entry.range =
+            entry.range.start.saturating_add(header)..entry.range.end.saturating_add(header);
+    }
+    Ok(to_u64(expected))
+}
+
+/// Opens the checkpoint in a Hugging Face folder: `model.safetensors`, else the shards of
+/// `model.safetensors.index.json`.
+///
+/// # Errors
+/// When the folder has neither, when index and shards disagree, or when a file is malformed.
+pub fn open_folder(folder: &Path) -> Result<Container, FormatError> {
+    let (single, index) = (folder.join(SINGLE_FILE), folder.join(INDEX_FILE));
+    if single.try_exists().map_err(FormatError::io(&single))? {
+        return crate::open(&single);
+    }
+    if index.try_exists().map_err(FormatError::io(&index))? {
+        return open_shards(folder, &index);
+    }
+    Err(FormatError::NoWeights { path: folder.to_path_buf() })
+}
+
+fn open_shards(folder: &Path, index: &Path) -> Result<Container, FormatError> {
+    let weight_map = read_index(index)?;
+    let shards: BTreeSet<&String> = weight_map.values().collect();
+    let mut merged = Container {
+        format: NAME,
+        metadata: Metadata::new(),
+        tensors: Vec::new(),
+        files: Vec::new(),
+    };
+    for (file, shard) in shards.into_iter().enumerate() {
+        let opened =
+            crate::open(&plain_file(folder, shard).map_err(FormatError::malformed(index))?)?;
+        merged.files.extend(opened.files);
+        merged.metadata.extend(opened.metadata);
+        for mut entry in opened.tensors {
+            match weight_map.get(&entry.name) {
+                Some(listed) if listed == shard => {}
+                listed => {
+                    let cause = match listed {
+                        Some(_) => "the index puts it elsewhere than",
+                        None => "the index does not list it, but it is in",
+                    };
+                    let (tensor, shard) = (entry.name, shard.clone());
+                    let cause = Malformed::Shard { tensor, cause, shard };
+                    return Err(FormatError::Malformed { path: index.to_path_buf(), cause });
+                }
+            }
+            entry.file = file;
+            merged.tensors.push(entry);
+        }
+    }
+    merged.sort().map_err(FormatError::malformed(index))?;
+    for (name, shard) in &weight_map {
+        if merged.entry(name).is_none() {
+            let (tensor, shard) = (name.clone(), shard.clone());
+            let cause =
+                Malformed::Shard { tensor, cause: "the index lists it, but it is not in", shard };
+            return Err(FormatError::Malformed { path: index.to_path_buf(), cause });
+        }
+    }
+    Ok(merged)
+}
+
+fn read_index(index: &Path) -> Result<BTreeMap<String, String>, FormatError> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: UniqueMap<String>,
+    }
+    let text = fs::read(index).map_err(FormatError::io(index))?;
+    let parsed: Index = serde_json::from_slice(&text)
+        .map_err(|source| Malformed::Json { what: "index", source })
+        .map_err(FormatError::malformed(index))?;
+    Ok(parsed.weight_map.0)
+}
+
+/// The shard's path, if its name cannot lead out of the folder on any system.
+fn plain_file(folder: &Path, shard: &str) -> Result<PathBuf, Malformed> {
+    let mut components = Path::new(shard).components();
+    let single = matches!(
+        (components.next(), components.next()),
+        (Some(Component::Normal(name)), None) if name == shard
+    );
+    if single && !shard.contains(|c: char| matches!(c, '/' | '\\' | ':') || c.is_control()) {
+        return Ok(folder.join(shard));
+    }
+    Err(Malformed::ShardName { shard: shard.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shard_names_stay_in_the_folder() {
+        let folder = Path::new("/models");
+        assert_eq!(
+            plain_file(folder, "model-00001-of-00002.safetensors").unwrap(),
+            Path::new("/models/model-00001-of-00002.safetensors")
+        );
+        for name in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "/etc/passwd",
+            "a/",
+            "./a",
+            "a\\b",
+            "c:a",
+            "a\0b",
+            "a\nb",
+        ] {
+            assert!(
+                matches!(plain_file(folder, name), Err(Malformed::ShardName { .. })),
+                "{name:?}"
+            );
+        }
+    }
+}
