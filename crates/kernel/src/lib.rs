@@ -1,1 +1,34 @@
-//! Matrix products straight from packed weights, one table per instruction set
+//! Products of float32 activations with packed weights, and the threads that compute them.
+//!
+//! Weights stay as they lie in the file; they are decoded in registers or in small panels, and all
+//! arithmetic is float32. [`Kernels`] is a table of functions for one instruction set, [`Pool`] the
+//! threads, [`matmul`] the product. This crate knows blocks, not models.
+//!
+//! A new instruction set is a table: the scalar one with some entries replaced.
+//!
+//! ```
+//! use apr_kernel::{Kernels, Pool, matmul};
+//! use apr_tensor::{DType, Tensor, TensorLayout};
+//! let mut bytes = vec![0; 16];
+//! DType::F32.encode(&[1.0, 2.0, 3.0, 4.0], &mut bytes)?;
+//! let weights = Tensor::owned(TensorLayout::new(DType::F32, &[2, 2])?, bytes)?;
+//! let mut output = [0.0; 2];
+//! matmul(Kernels::best(), &Pool::new(1), weights.view(), &[1.0, 10.0], &mut output)?;
+//! assert_eq!(output, [21.0, 43.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod kernels;
+mod matmul;
+mod pool;
+mod scalar;
+#[cfg(test)]
+mod test_data;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+pub use error::KernelError;
+pub use kernels::Kernels;
+pub use matmul::matmul;
+pub use pool::Pool;

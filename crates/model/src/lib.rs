@@ -1,1 +1,23 @@
-//! Architectures as data, and the one decoder that runs them
+//! Language models: architectures as data, their parameters and weights, and one decoder.
+//!
+//! An architecture is a description ([`Arch`]): which norm, positions, activation and tensor
+//! names. [`Decoder`] is the only forward pass; it matches on those descriptions, never on a
+//! name. This crate neither prints nor opens paths, and knows no tokenizer.
+
+pub mod arch;
+mod cache;
+mod census;
+mod config;
+mod decoder;
+mod error;
+mod ops;
+mod sample;
+mod weights;
+
+pub use arch::{ARCHS, Arch, DerivedKind, Param, Part, TensorRole};
+pub use cache::KvCache;
+pub use census::{Census, DerivedTensor, Naming, PlacedTensor};
+pub use config::ModelConfig;
+pub use decoder::Decoder;
+pub use error::ModelError;
+pub use sample::{Sampler, Sampling, log_softmax_at};

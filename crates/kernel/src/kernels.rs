@@ -1,0 +1,284 @@
+//! The dispatch table: which functions compute, per type and instruction set.
+#![allow(unsafe_code, reason = "kernels are compiled for instruction sets that must be detected")]
+
+use crate::KernelError;
+use crate::scalar::SCALAR;
+use apr_tensor::DType;
+use std::fmt;
+
+/// Tokens of a full tile.
+pub(crate) const TILE_TOKENS: usize = 4;
+/// Weight rows of a tile.
+pub(crate) const TILE_ROWS: usize = 3;
+/// Products of a tile, `[token][row]`; tokens that were not given stay zero.
+pub(crate) type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
+
+/// The functions for one instruction set.
+///
+/// A table can be had only on a CPU that has its instructions: that is what makes its methods safe.
+pub struct Kernels {
+    pub(crate) name: &'static str,
+    pub(crate) f32: BlockKernels,
+    pub(crate) f16: BlockKernels,
+    pub(crate) bf16: BlockKernels,
+    pub(crate) q4_0: BlockKernels,
+    pub(crate) q8_0: BlockKernels,
+    pub(crate) tile: unsafe fn(&[&[f32]], [&[f32]; TILE_ROWS]) -> TileSums,
+    pub(crate) dot: unsafe fn(&[f32], &[f32]) -> f32,
+    pub(crate) add_scaled: unsafe fn(f32, &[f32], &mut [f32]),
+}
+
+/// The functions for one type of weights. They are memory-safe for any lengths; the only condition
+/// on calling them is the instruction set.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockKernels {
+    pub(crate) dot: unsafe fn(&[u8], &[f32]) -> f32,
+    pub(crate) decode: unsafe fn(&[u8], &mut [f32]),
+}
+
+impl Kernels {
+    /// `"scalar"`, `"avx2"`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The tables that this CPU can run, scalar first, best last.
+    #[must_use]
+    pub fn available() -> Vec<&'static Self> {
+        let mut tables = vec![&SCALAR];
+        #[cfg(target_arch = "x86_64")]
+        tables.extend(crate::x86_64::detected());
+        tables.shrink_to_fit();
+        tables
+    }
+
+    /// The fastest table that this CPU can run.
+    #[must_use]
+    pub fn best() -> &'static Self {
+        Self::available().last().copied().unwrap_or(&SCALAR)
+    }
+
+    /// The table of this name.
+    ///
+    /// # Errors
+    /// When there is none that this CPU can run; the error lists those that there are.
+    pub fn named(name: &str) -> Result<&'static Self, KernelError> {
+        let available = Self::available();
+        available.iter().find(|table| table.name == name).copied().ok_or_else(|| {
+            KernelError::UnknownKernels {
+                name: name.to_owned(),
+                available: available.iter().map(|table| table.name).collect(),
+            }
+        })
+    }
+
+    /// Whether [`matmul`](crate::matmul) takes weights of this type.
+    #[must_use]
+    pub fn supports(&self, dtype: DType) -> bool {
+        self.block(dtype).is_some()
+    }
+
+    /// The sum of `a[i] * b[i]`.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    #[must_use]
+    pub fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len(), "dot product of vectors of different lengths");
+        // SAFETY: the table was handed out after its instruction set was detected.
+        unsafe { (self.dot)(a, b) }
+    }
+
+    /// `out[i] += scale * x[i]`.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn add_scaled(&self, scale: f32, x: &[f32], out: &mut [f32]) {
+        assert_eq!(x.len(), out.len(), "sum of vectors of different lengths");
+        // SAFETY: the table was handed out after its instruction set was detected.
+        unsafe { (self.add_scaled)(scale, x, out) }
+    }
+
+    /// The functions for weights of this type, if it is supported.
+    pub(crate) fn block(&self, dtype: DType) -> Option<Rows> {
+        [
+            (DType::F32, self.f32),
+            (DType::F16, self.f16),
+            (DType::BF16, self.bf16),
+            (DType::Q4_0, self.q4_0),
+            (DType::Q8_0, self.q8_0),
+        ]
+        .into_iter()
+        .find(|&(of, _)| of == dtype)
+        .map(|(dtype, kernels)| Rows { dtype, kernels })
+    }
+
+    /// The product of each input with each row of weights. The sum of a pair does not depend on
+    /// the other inputs and rows of the tile.
+    pub(crate) fn tile(&self, inputs: &[&[f32]], weights: [&[f32]; TILE_ROWS]) -> TileSums {
+        assert!(inputs.len() <= TILE_TOKENS, "at most a tile of tokens");
+        let depth = weights[0].len();
+        assert!(inputs.iter().chain(&weights).all(|x| x.len() == depth), "one depth in a tile");
+        // SAFETY: the table was handed out after its instruction set was detected.
+        unsafe { (self.tile)(inputs, weights) }
+    }
+}
+
+impl fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernels").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The functions of a table for rows of one type; as the table, only on a CPU that has them.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    dtype: DType,
+    kernels: BlockKernels,
+}
+
+impl Rows {
+    /// The product of packed weights with as many activations.
+    pub(crate) fn dot(&self, weights: &[u8], x: &[f32]) -> f32 {
+        self.check(weights.len(), x.len());
+        // SAFETY: `Rows` comes from a table that was handed out after detection.
+        unsafe { (self.kernels.dot)(weights, x) }
+    }
+
+    /// The values of packed weights.
+    pub(crate) fn decode(&self, weights: &[u8], out: &mut [f32]) {
+        self.check(weights.len(), out.len());
+        // SAFETY: `Rows` comes from a table that was handed out after detection.
+        unsafe { (self.kernels.decode)(weights, out) }
+    }
+
+    fn check(&self, bytes: usize, elems: usize) {
+        let (block_bytes, block_elems) = (self.dtype.block_bytes(), self.dtype.block_elems());
+        assert!(
+            bytes.is_multiple_of(block_bytes) && bytes / block_bytes * block_elems == elems,
+            "{elems} elements of {} are not {bytes} bytes",
+            self.dtype
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_data::{SUPPORTED, Xorshift, assert_close, dot_f64, random_blocks};
+
+    const LENGTHS: [usize; 14] = [0, 1, 2, 3, 7, 8, 9, 15, 31, 32, 33, 63, 65, 257];
+
+    #[test]
+    fn tables_are_found_by_name() {
+        let names: Vec<_> = Kernels::available().iter().map(|table| table.name()).collect();
+        assert_eq!(names[0], "scalar");
+        for table in Kernels::available() {
+            assert_eq!(Kernels::named(table.name()).unwrap().name(), table.name());
+            for &dtype in DType::ALL {
+                assert_eq!(table.supports(dtype), SUPPORTED.contains(&dtype));
+            }
+        }
+        assert_eq!(Kernels::best().name(), *names.last().unwrap());
+        let error = Kernels::named("abacus").unwrap_err();
+        assert_eq!(
+            error,
+            KernelError::UnknownKernels { name: "abacus".to_owned(), available: names }
+        );
+        assert!(error.to_string().contains("scalar"));
+    }
+
+    #[test]
+    fn decoding_has_the_bits_of_the_codec() {
+        let mut random = Xorshift::new(1);
+        for (dtype, blocks) in SUPPORTED.iter().flat_map(|&dtype| LENGTHS.map(|n| (dtype, n))) {
+            let bytes = random_blocks(&mut random, dtype, blocks);
+            let mut expected = vec![0.0; blocks * dtype.block_elems()];
+            dtype.decode(&bytes, &mut expected).unwrap();
+            for table in Kernels::available() {
+                let mut found = vec![f32::NAN; expected.len()];
+                table.block(dtype).unwrap().decode(&bytes, &mut found);
+                assert!(
+                    found.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()),
+                    "{} {dtype} {blocks}",
+                    table.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_half_precision_number_is_decoded() {
+        let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        for dtype in [DType::F16, DType::BF16] {
+            let mut expected = vec![0.0; 1 << 16];
+            dtype.decode(&bytes, &mut expected).unwrap();
+            for table in Kernels::available() {
+                let mut found = vec![0.0; 1 << 16];
+                table.block(dtype).unwrap().decode(&bytes, &mut found);
+                for (a, b) in found.iter().zip(&expected) {
+                    assert!(a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn row_products_are_within_rounding_of_double_precision() {
+        let mut random = Xorshift::new(2);
+        for (dtype, blocks) in SUPPORTED.iter().flat_map(|&dtype| LENGTHS.map(|n| (dtype, n))) {
+            let bytes = random_blocks(&mut random, dtype, blocks);
+            let mut weights = vec![0.0; blocks * dtype.block_elems()];
+            dtype.decode(&bytes, &mut weights).unwrap();
+            let x = random.floats(weights.len());
+            for table in Kernels::available() {
+                let found = table.block(dtype).unwrap().dot(&bytes, &x);
+                assert_close(found, dot_f64(&weights, &x), weights.len());
+            }
+        }
+    }
+
+    #[test]
+    fn vector_operations_agree_with_double_precision() {
+        let mut random = Xorshift::new(3);
+        for len in LENGTHS {
+            let (a, b) = (random.floats(len), random.floats(len));
+            for table in Kernels::available() {
+                assert_close(table.dot(&a, &b), dot_f64(&a, &b), len);
+                let mut sum = b.clone();
+                table.add_scaled(0.75, &a, &mut sum);
+                for ((&sum, &a), &b) in sum.iter().zip(&a).zip(&b) {
+                    assert_close(sum, dot_f64(&[0.75, 1.0], &[a, b]), 2);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_do_not_depend_on_their_shape() {
+        let mut random = Xorshift::new(4);
+        for depth in LENGTHS {
+            let inputs: Vec<_> = (0..TILE_TOKENS).map(|_| random.floats(depth)).collect();
+            let weights: Vec<_> = (0..TILE_ROWS).map(|_| random.floats(depth)).collect();
+            let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+            let weights = [&weights[0][..], &weights[1], &weights[2]];
+            for table in Kernels::available() {
+                let full = table.tile(&inputs, weights);
+                for (t, r) in (0..TILE_TOKENS).flat_map(|t| (0..TILE_ROWS).map(move |r| (t, r))) {
+                    assert_close(full[t][r], dot_f64(inputs[t], weights[r]), depth);
+                    for tokens in 1..=TILE_TOKENS - t {
+                        let part = table.tile(&inputs[t..t + tokens], [weights[r]; TILE_ROWS]);
+                        assert_eq!(part[0], [full[t][r]; TILE_ROWS]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "32 elements of Q8_0 are not 68 bytes")]
+    fn lengths_are_checked() {
+        let _ = SCALAR.block(DType::Q8_0).unwrap().dot(&[0; 68], &[0.0; 32]);
+    }
+}

@@ -1,0 +1,270 @@
+//! Threads for work that comes in many short pieces: they wait a moment for the next piece before
+//! they go to sleep.
+#![allow(unsafe_code, reason = "the task's lifetime is erased while other threads call it")]
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a thread waits for others before it blocks: longer than the pause between two
+/// products, shorter than anyone would call waste.
+const PATIENCE: Duration = Duration::from_micros(50);
+
+thread_local! {
+    /// Whether this thread is at a task now, so that work that the task submits is done inline.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A fixed set of threads that share the tasks of one caller at a time.
+///
+/// The thread that calls takes part. Tasks may call the pool again; such work is done inline.
+/// Callers on several threads take turns.
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    turn: Mutex<()>,
+}
+
+impl Pool {
+    /// A pool of this many threads, the caller's included: 0 and 1 start none. If the system
+    /// refuses threads, the pool has fewer, as [`threads`](Self::threads) tells.
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let shared = Arc::new(Shared::new(threads > cores));
+        let workers = (1..threads)
+            .map_while(|i| {
+                let shared = Arc::clone(&shared);
+                let name = format!("apr-kernel-{i}");
+                thread::Builder::new().name(name).spawn(move || shared.work_until_closed()).ok()
+            })
+            .collect();
+        Self { shared, workers, turn: Mutex::new(()) }
+    }
+
+    /// Number of threads that work, the caller's included.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `task(0)` to `task(tasks - 1)`, each once, on this thread and the others; returns
+    /// when all are done.
+    ///
+    /// # Panics
+    /// When a task panics: with its payload, after the tasks that had begun; others may be left
+    /// out.
+    pub fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        if self.workers.is_empty() || tasks <= 1 || AT_WORK.get() {
+            (0..tasks).for_each(task);
+            return;
+        }
+        let turn = lock(&self.turn);
+        // SAFETY: the reference is used by this thread, and by others that hold the read lock of
+        // `shared.job`. `finish` empties the job under the write lock, so that no thread has the
+        // reference or can get it afterwards. It is called before this function returns, and
+        // nothing before it unwinds: panics of tasks are caught where they are called.
+        let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
+        self.shared.publish(Job { task, tasks });
+        AT_WORK.set(true);
+        self.shared.work();
+        AT_WORK.set(false);
+        let panic = self.shared.finish();
+        drop(turn);
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+    }
+
+    /// Calls `f(i, chunk)` for each chunk of `data` of `chunk_len` elements, the last one with the
+    /// rest, in parallel as [`run`](Self::run) does.
+    ///
+    /// # Panics
+    /// When `chunk_len` is 0, or when `f` panics.
+    pub fn for_each_chunk<T: Send>(
+        &self,
+        data: &mut [T],
+        chunk_len: usize,
+        f: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        assert!(chunk_len > 0, "chunks of no elements");
+        let count = data.len().div_ceil(chunk_len);
+        let chunks = Mutex::new(data.chunks_mut(chunk_len).enumerate());
+        self.run(count, &|_| {
+            let next = lock(&chunks).next();
+            if let Some((i, chunk)) = next {
+                f(i, chunk);
+            }
+        });
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.announce();
+        for worker in self.workers.drain(..) {
+            // Workers catch the panics of tasks and have none of their own to report.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("threads", &self.threads()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Job {
+    task: &'static (dyn Fn(usize) + Sync),
+    tasks: usize,
+}
+
+/// Keeps what it holds off the cache lines of its neighbours.
+#[derive(Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// What callers and workers have in common.
+///
+/// `job` is read-locked by every thread for as long as it uses the job. `announced` is what idle
+/// workers look at: it changes after a job is published and when the pool closes.
+struct Shared {
+    job: Apart<RwLock<Option<Job>>>,
+    next: Apart<AtomicUsize>,
+    announced: Apart<AtomicUsize>,
+    sleepers: AtomicUsize,
+    closed: AtomicBool,
+    bed: Mutex<()>,
+    alarm: Condvar,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// There are more threads than cores, so that waiting must not keep a core busy.
+    crowded: bool,
+}
+
+impl Shared {
+    fn new(crowded: bool) -> Self {
+        Self {
+            job: Apart::default(),
+            next: Apart::default(),
+            announced: Apart::default(),
+            sleepers: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            bed: Mutex::new(()),
+            alarm: Condvar::new(),
+            panic: Mutex::new(None),
+            crowded,
+        }
+    }
+
+    fn publish(&self, job: Job) {
+        let mut slot = self.job.0.write().unwrap_or_else(PoisonError::into_inner);
+        self.next.0.store(0, Ordering::Relaxed);
+        *slot = Some(job);
+        drop(slot);
+        self.announce();
+    }
+
+    /// Wakes the workers. A worker counts itself as asleep before it looks at `announced` for the
+    /// last time, and here `announced` changes before the sleepers are counted; both in sequential
+    /// consistency, so that one of the two sees the other.
+    fn announce(&self) {
+        self.announced.0.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            // A worker that has not begun to wait yet holds this lock.
+            drop(lock(&self.bed));
+            self.alarm.notify_all();
+        }
+    }
+
+    fn work_until_closed(&self) {
+        AT_WORK.set(true);
+        let mut seen = 0;
+        loop {
+            seen = self.wait_for_news(seen);
+            if self.closed.load(Ordering::SeqCst) {
+                return;
+            }
+            self.work();
+        }
+    }
+
+    /// Returns the count of announcements when it is no longer `seen`.
+    fn wait_for_news(&self, seen: usize) -> usize {
+        let news = || Some(self.announced.0.load(Ordering::SeqCst)).filter(|&count| count != seen);
+        if let Some(count) = self.patiently(news) {
+            return count;
+        }
+        let mut bed = lock(&self.bed);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let count = loop {
+            if let Some(count) = news() {
+                break count;
+            }
+            bed = self.alarm.wait(bed).unwrap_or_else(PoisonError::into_inner);
+        };
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        count
+    }
+
+    /// Does tasks of the job, if there is one, until all are taken. Does not unwind.
+    fn work(&self) {
+        let job = self.job.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Job { task, tasks }) = *job else { return };
+        loop {
+            let index = self.next.0.fetch_add(1, Ordering::Relaxed);
+            if index >= tasks {
+                return;
+            }
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(index))) {
+                self.next.0.store(tasks, Ordering::Relaxed);
+                lock(&self.panic).get_or_insert(payload);
+            }
+        }
+    }
+
+    /// Takes the job away when all threads have left it: as all tasks are taken then, they are
+    /// done. Returns the payload of the first panic.
+    fn finish(&self) -> Option<Box<dyn Any + Send>> {
+        let at_once = self.patiently(|| self.job.0.try_write().ok());
+        let mut job = at_once.unwrap_or_else(|| self.blocking_write());
+        *job = None;
+        drop(job);
+        lock(&self.panic).take()
+    }
+
+    fn blocking_write(&self) -> RwLockWriteGuard<'_, Option<Job>> {
+        self.job.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks again and again, until there is an answer or patience is at its end.
+    fn patiently<T>(&self, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+        let mut deadline = None;
+        loop {
+            for _ in 0..64 {
+                if let Some(answer) = ask() {
+                    return Some(answer);
+                }
+                if self.crowded {
+                    thread::yield_now();
+                } else {
+                    std::hint::spin_loop();
+                }
+            }
+            let now = Instant::now();
+            if now >= *deadline.get_or_insert(now + PATIENCE) {
+                return None;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

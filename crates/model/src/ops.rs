@@ -1,0 +1,144 @@
+//! The small operations between matrix products, each on one row.
+
+use crate::arch::{Activation, Norm};
+
+/// Normalises `row` into `out`; both have the length of `weight`.
+pub(crate) fn norm(
+    norm: Norm,
+    eps: f32,
+    (weight, bias): (&[f32], Option<&[f32]>),
+    row: &[f32],
+    out: &mut [f32],
+) {
+    let count = row.len() as f32;
+    let mean = match norm {
+        Norm::Rms => 0.0,
+        Norm::Layer => row.iter().sum::<f32>() / count,
+    };
+    let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / count;
+    let scale = 1.0 / (variance + eps).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(row).zip(weight) {
+        *out = (x - mean) * scale * weight;
+    }
+    if let Some(bias) = bias {
+        add(out, bias);
+    }
+}
+
+/// `out += x`.
+pub(crate) fn add(out: &mut [f32], x: &[f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out += x;
+    }
+}
+
+/// `out *= x`.
+pub(crate) fn multiply(out: &mut [f32], x: &[f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out *= x;
+    }
+}
+
+/// Exponentials that sum to one.
+pub(crate) fn softmax(row: &mut [f32]) {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for x in row.iter_mut() {
+        *x = (*x - max).exp();
+        sum += *x;
+    }
+    for x in row {
+        *x /= sum;
+    }
+}
+
+pub(crate) fn activate(activation: Activation, row: &mut [f32]) {
+    match activation {
+        Activation::Silu => row.iter_mut().for_each(|x| *x /= 1.0 + (-*x).exp()),
+        Activation::GeluTanh => row.iter_mut().for_each(|x| {
+            const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+            let inner = SQRT_2_OVER_PI * (*x + 0.044_715 * *x * *x * *x);
+            *x = 0.5 * *x * (1.0 + inner.tanh());
+        }),
+    }
+}
+
+/// Rotary position embedding: frequencies θ^(−2i/d), element i rotated with element i + d/2.
+#[derive(Debug, Clone)]
+pub(crate) struct Rope {
+    frequencies: Vec<f32>,
+}
+
+/// Cosine and sine of every angle of one position.
+pub(crate) struct Rotation(Vec<(f32, f32)>);
+
+impl Rope {
+    pub(crate) fn new(theta: f32, head_dim: usize) -> Self {
+        let exponent = |i: usize| (2 * i) as f32 / head_dim as f32;
+        Self { frequencies: (0..head_dim / 2).map(|i| theta.powf(exponent(i)).recip()).collect() }
+    }
+
+    pub(crate) fn at(&self, position: usize) -> Rotation {
+        let angle = |frequency: &f32| position as f32 * frequency;
+        Rotation(self.frequencies.iter().map(|f| (angle(f).cos(), angle(f).sin())).collect())
+    }
+}
+
+impl Rotation {
+    /// Rotates every head of a row of queries or keys.
+    pub(crate) fn apply(&self, row: &mut [f32], head_dim: usize) {
+        for head in row.chunks_exact_mut(head_dim) {
+            let (first, second) = head.split_at_mut(head_dim / 2);
+            for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(&self.0) {
+                (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_of_a_small_row() {
+        let (row, mut out) = ([1.0, 3.0], [0.0; 2]);
+        norm(Norm::Rms, 0.0, (&[1.0, 2.0], None), &row, &mut out);
+        let rms = 5.0_f32.sqrt();
+        assert_eq!(out, [1.0 / rms, 6.0 / rms]);
+        norm(Norm::Layer, 0.0, (&[1.0, 2.0], Some(&[0.0, 1.0])), &row, &mut out);
+        assert_eq!(out, [-1.0, 3.0]);
+    }
+
+    #[test]
+    fn softmax_of_large_scores_is_finite() {
+        let mut row = [1000.0, 1000.0, -1000.0];
+        softmax(&mut row);
+        assert_eq!(row, [0.5, 0.5, 0.0]);
+    }
+
+    /// Values of `torch.nn.functional.silu` and `gelu(approximate="tanh")` at 1 and −2.
+    #[test]
+    fn activations_have_the_reference_values() {
+        let close = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-6, "{found}");
+        let mut row = [1.0, -2.0];
+        activate(Activation::Silu, &mut row);
+        close(row[0], 0.731_058_6);
+        close(row[1], -0.238_405_84);
+        let mut row = [1.0, -2.0];
+        activate(Activation::GeluTanh, &mut row);
+        close(row[0], 0.841_192);
+        close(row[1], -0.045_402_3);
+    }
+
+    #[test]
+    fn rotation_keeps_lengths_and_position_zero() {
+        let rope = Rope::new(10_000.0, 4);
+        let mut row = [1.0, 2.0, 3.0, 4.0];
+        rope.at(0).apply(&mut row, 4);
+        assert_eq!(row, [1.0, 2.0, 3.0, 4.0]);
+        rope.at(7).apply(&mut row, 4);
+        assert!((row[0] * row[0] + row[2] * row[2] - 10.0).abs() < 1e-5);
+        assert!((row[0] - (7.0_f32.cos() - 3.0 * 7.0_f32.sin())).abs() < 1e-5);
+    }
+}
