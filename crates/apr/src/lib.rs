@@ -1,1 +1,53 @@
-//! Import, quantize, prove and run language models
+//! Import, quantize, prove and run language models.
+//!
+//! A function per task; each returns a report that prints for people (`Display`) and for programs
+//! (`Serialize`). This crate is where tokenizer and model meet; it writes nothing to the terminal.
+//!
+//! ```no_run
+//! use apr::{Checkpoint, Generate, ImportOptions, Recipe, TextModel};
+//! # fn main() -> Result<(), apr::Error> {
+//! let source = Checkpoint::open("tests/models/tiny-llama")?;
+//! let recipe = Recipe::named("int8")?;
+//! let proof = apr::import(&source, "tiny.apr".as_ref(), &ImportOptions::new(recipe), &())?;
+//! println!("{proof}");
+//! let model = TextModel::open(&Checkpoint::open("tiny.apr")?, &apr::LoadOptions::default(), &())?;
+//! let answer = model.generate("The capital of France is", &Generate::default(), &mut |_| Ok(()))?;
+//! println!("{}", answer.text);
+//! # Ok(())
+//! # }
+//! ```
+
+mod checkpoint;
+mod convert;
+mod derived;
+mod error;
+mod eval;
+mod generate;
+mod hub;
+mod inspect;
+mod plan;
+mod progress;
+mod proof;
+mod provenance;
+mod recipe;
+mod source;
+mod text_model;
+mod units;
+mod validate;
+mod verify;
+
+pub use apr_model::Sampling;
+pub use checkpoint::Checkpoint;
+pub use convert::{ImportOptions, import, plan_import};
+pub use error::Error;
+pub use eval::{EvalOptions, Evaluation, evaluate};
+pub use generate::{Generate, Generation, Length, StopReason};
+pub use hub::{CachedModel, CachedModels, list};
+pub use inspect::{Inspection, TensorList, inspect, tensors};
+pub use plan::{Plan, PlannedTensor};
+pub use progress::{Progress, Step};
+pub use proof::{Proof, ProofFailure};
+pub use recipe::{RECIPES, Recipe};
+pub use text_model::{LoadOptions, TextModel};
+pub use validate::{Check, Status, Validation, validate};
+pub use verify::verify;

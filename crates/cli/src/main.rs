@@ -1,1 +1,46 @@
-fn main() {}
+//! The `apr` command line: arguments in, a task of the library, its report out.
+
+mod output;
+mod progress;
+mod verb;
+
+use clap::Parser;
+use output::Output;
+use std::panic;
+use std::process::ExitCode;
+
+/// Quantize language models, prove that no tensor was corrupted, and run them on a CPU.
+#[derive(Parser)]
+#[command(name = "apr", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: verb::Verb,
+    /// Print exactly one JSON document on standard output
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// How a verb ended that was able to do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// What was asked holds or is done: exit code 0.
+    Success,
+    /// The check that was asked for failed: exit code 1.
+    Failure,
+}
+
+fn main() -> ExitCode {
+    panic::set_hook(Box::new(|panic| output::internal_error(&panic.to_string())));
+    let cli = Cli::parse();
+    let mut output = Output::new(cli.json || cli.verb.wants_json());
+    match cli.verb.run(&mut output) {
+        Ok(Outcome::Success) => ExitCode::SUCCESS,
+        Ok(Outcome::Failure) => ExitCode::FAILURE,
+        // Whoever read our output has enough of it.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

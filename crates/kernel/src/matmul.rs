@@ -112,8 +112,7 @@ impl Product<'_> {
 
     /// A few tokens: each row of weights is read once from memory and decoded for each token.
     fn row_by_row(&self, part: &mut ColumnsMut<'_>) {
-        for (i, row) in part.columns().enumerate() {
-            let weights = self.row_bytes(row);
+        for (i, weights) in self.rows(part.columns()).enumerate() {
             for (token, input) in self.input.chunks_exact(self.cols).enumerate() {
                 part.row(token)[i] = self.block.dot(weights, input);
             }
@@ -141,25 +140,23 @@ impl Product<'_> {
         let dtype = self.weights.dtype();
         let bytes = |elems: usize| elems / dtype.block_elems() * dtype.block_bytes();
         let bytes = bytes(cols.start)..bytes(cols.end);
-        for (row, values) in rows.zip(panel.chunks_exact_mut(cols.len())) {
-            self.block.decode(&self.row_bytes(row)[bytes.clone()], values);
+        for (row, values) in self.rows(rows).zip(panel.chunks_exact_mut(cols.len())) {
+            self.block.decode(&row[bytes.clone()], values);
         }
     }
 
     /// Adds the product of these columns of the input with the panel.
     fn multiply_panel(&self, panel: &[f32], cols: Range<usize>, part: &mut ColumnsMut<'_>) {
         let depth = cols.len();
+        // Tiles at the edges repeat the last token and the last row; those sums are dropped.
         for (first, tokens) in self.input.chunks(TILE_TOKENS * self.cols).enumerate() {
-            let mut inputs = [&tokens[..0]; TILE_TOKENS];
             let count = tokens.len() / self.cols;
-            for (input, token) in inputs.iter_mut().zip(tokens.chunks_exact(self.cols)) {
-                *input = &token[cols.clone()];
-            }
+            let input = |t: usize| &tokens[t.min(count - 1) * self.cols..][cols.clone()];
+            let inputs = [input(0), input(1), input(2), input(3)];
             for (tile, weights) in panel.chunks(TILE_ROWS * depth).enumerate() {
                 let rows = weights.len() / depth;
-                // A tile that lacks rows repeats its last one; those sums are dropped.
                 let row = |r: usize| &weights[r.min(rows - 1) * depth..][..depth];
-                let sums = self.kernels.tile(&inputs[..count], [row(0), row(1), row(2)]);
+                let sums = self.kernels.tile(inputs, [row(0), row(1), row(2)]);
                 for (t, sums) in sums[..count].iter().enumerate() {
                     let out = &mut part.row(first * TILE_TOKENS + t)[tile * TILE_ROWS..];
                     out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
@@ -168,8 +165,12 @@ impl Product<'_> {
         }
     }
 
-    fn row_bytes(&self, row: usize) -> &[u8] {
-        self.weights.row_bytes(row..row + 1).expect("the output has a column per row of weights")
+    /// The bytes of each of these rows.
+    fn rows(&self, rows: Range<usize>) -> impl Iterator<Item = &[u8]> {
+        let bytes = self.weights.row_bytes(rows);
+        bytes
+            .expect("the output has a column per row of weights")
+            .chunks_exact(self.weights.layout().row_bytes())
     }
 }
 

@@ -224,8 +224,17 @@ impl Shared {
             }
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(index))) {
                 self.next.0.store(tasks, Ordering::Relaxed);
-                lock(&self.panic).get_or_insert(payload);
+                self.keep_first(payload);
             }
+        }
+    }
+
+    fn keep_first(&self, payload: Box<dyn Any + Send>) {
+        let mut first = lock(&self.panic);
+        match *first {
+            None => *first = Some(payload),
+            // Dropping a payload may panic itself, and here nothing may unwind.
+            Some(_) => std::mem::forget(payload),
         }
     }
 
@@ -267,4 +276,118 @@ impl Shared {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    /// Runs counting tasks and asserts that each was called once.
+    fn check_run(pool: &Pool, tasks: usize) {
+        let calls: Vec<_> = (0..tasks).map(|_| AtomicU32::new(0)).collect();
+        pool.run(tasks, &|i| {
+            calls[i].fetch_add(1, Ordering::Relaxed);
+        });
+        assert!(calls.iter().all(|calls| calls.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn each_task_is_called_once() {
+        for threads in [0, 1, 2, 3, 16] {
+            let pool = Pool::new(threads);
+            assert_eq!(pool.threads(), threads.max(1));
+            for tasks in [0, 1, 2, 3, 100] {
+                check_run(&pool, tasks);
+            }
+        }
+    }
+
+    #[test]
+    fn many_short_runs() {
+        let pool = Pool::new(2);
+        let sum = AtomicUsize::new(0);
+        for _ in 0..100_000 {
+            pool.run(3, &|i| {
+                sum.fetch_add(i, Ordering::Relaxed);
+            });
+        }
+        assert_eq!(sum.into_inner(), 300_000);
+    }
+
+    #[test]
+    fn threads_that_sleep_are_woken() {
+        for threads in [2, 8] {
+            let pool = Pool::new(threads);
+            for pause in (0..200).step_by(10).map(Duration::from_micros) {
+                thread::sleep(pause);
+                // Each task waits for the other, so that one thread alone could not finish.
+                let barrier = std::sync::Barrier::new(2);
+                pool.run(2, &|_| {
+                    barrier.wait();
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn tasks_may_run_tasks() {
+        let (outer, other) = (Pool::new(3), Pool::new(2));
+        let calls = AtomicUsize::new(0);
+        outer.run(10, &|_| {
+            outer.run(10, &|_| {
+                other.run(10, &|_| {
+                    calls.fetch_add(1, Ordering::Relaxed);
+                });
+            });
+        });
+        assert_eq!(calls.into_inner(), 1000);
+    }
+
+    #[test]
+    fn callers_on_several_threads_take_turns() {
+        let pool = Pool::new(2);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| check_run(&pool, 5)));
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        for threads in [1, 2, 6] {
+            let pool = Pool::new(threads);
+            for bad in [0, 7, 19] {
+                let caught = catch_unwind(AssertUnwindSafe(|| {
+                    pool.run(20, &|i| {
+                        if i == bad {
+                            // Without the message that `panic!` prints.
+                            resume_unwind(Box::new(i));
+                        }
+                    });
+                }));
+                assert_eq!(caught.unwrap_err().downcast_ref(), Some(&bad));
+                check_run(&pool, 20);
+            }
+            let all = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(20, &|i| resume_unwind(Box::new(i)));
+            }));
+            assert!(all.unwrap_err().is::<usize>());
+            check_run(&pool, 20);
+        }
+    }
+
+    #[test]
+    fn chunks_are_disjoint_and_complete() {
+        let pool = Pool::new(3);
+        for (len, chunk_len) in [(0, 3), (1, 3), (10, 3), (9, 3), (10, 100)] {
+            let mut data = vec![0; len];
+            pool.for_each_chunk(&mut data, chunk_len, |i, chunk| {
+                chunk.iter_mut().for_each(|element| *element += i + 1);
+            });
+            let expected: Vec<_> = (0..len).map(|i| i / chunk_len + 1).collect();
+            assert_eq!(data, expected);
+        }
+    }
 }

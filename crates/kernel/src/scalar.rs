@@ -1,7 +1,7 @@
 //! The reference kernels: portable, for every type, through the type's own decoder. Other tables
 //! are tested against them and inherit from them what they do not have.
 
-use crate::kernels::{BlockKernels, Kernels, TILE_ROWS, TileSums};
+use crate::kernels::{BlockKernels, Kernels, TILE_ROWS, TILE_TOKENS, TileSums};
 use apr_tensor::{Block, BlockBF16, BlockF16, BlockF32, BlockQ4_0, BlockQ8_0};
 use zerocopy::FromBytes;
 
@@ -56,12 +56,8 @@ fn decode_run<B: Block>(blocks: &[B], out: &mut [f32]) {
     }
 }
 
-fn tile(inputs: &[&[f32]], weights: [&[f32]; TILE_ROWS]) -> TileSums {
-    let mut sums = TileSums::default();
-    for (sums, input) in sums.iter_mut().zip(inputs) {
-        *sums = weights.map(|weights| dot(input, weights));
-    }
-    sums
+fn tile(inputs: [&[f32]; TILE_TOKENS], weights: [&[f32]; TILE_ROWS]) -> TileSums {
+    inputs.map(|input| weights.map(|weights| dot(input, weights)))
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

@@ -283,6 +283,13 @@ impl Arch {
         ARCHS.iter().copied().find(|arch| arch.name == name || arch.class == name)
     }
 
+    /// Name of the token embedding, which every architecture has.
+    #[must_use]
+    pub fn token_embedding(&self) -> &'static str {
+        let role = TensorRole { part: Part::TokenEmbedding, param: Param::Weight };
+        self.tensor(role).map_or("", |tensor| tensor.name)
+    }
+
     /// The row of a role, if the architecture has it.
     #[must_use]
     pub fn tensor(&self, role: TensorRole) -> Option<&'static TensorName> {

@@ -71,6 +71,19 @@ impl ModelConfig {
         })
     }
 
+    /// Takes the end tokens from the object in `generation_config.json`, if it has any: that is
+    /// where generation looks for them.
+    ///
+    /// # Errors
+    /// When they are no token ids.
+    pub fn with_generation(mut self, generation: &Value) -> Result<Self, ModelError> {
+        let tokens = end_tokens(generation)?;
+        if !tokens.is_empty() {
+            self.end_tokens = tokens;
+        }
+        Ok(self)
+    }
+
     /// The shape of a tensor, `[out, in]` for matrices; `None` for a part that this
     /// architecture lacks, or where a product of parameters overflows.
     #[must_use]

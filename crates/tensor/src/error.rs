@@ -58,6 +58,18 @@ pub enum TensorError {
         /// Type of the tensor.
         found: DType,
     },
+    /// Columns that a row does not have, or that cut a block.
+    #[error("columns {start}..{end} of rows with {row} elements in blocks of {block}")]
+    ColumnRange {
+        /// First column asked for.
+        start: usize,
+        /// Column after the last one asked for.
+        end: usize,
+        /// Elements of a row.
+        row: usize,
+        /// Elements of a block.
+        block: usize,
+    },
     /// A row that the tensor does not have.
     #[error("rows {start}..{end} of a tensor with {rows} rows")]
     RowRange {

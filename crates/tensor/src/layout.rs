@@ -2,6 +2,7 @@
 
 use crate::{DType, TensorError};
 use std::fmt;
+use std::ops::Range;
 
 /// Dimensions that a tensor may have at most.
 pub const MAX_RANK: usize = 8;
@@ -71,6 +72,21 @@ impl TensorLayout {
     pub fn rows_bytes(&self, rows: usize) -> usize {
         debug_assert!(rows <= self.row_count());
         rows * self.row_bytes
+    }
+
+    /// The bytes of a range of columns within a row.
+    ///
+    /// # Errors
+    /// When the range is past the row or cuts a block.
+    pub fn column_bytes(&self, columns: Range<usize>) -> Result<Range<usize>, TensorError> {
+        let block = self.dtype.block_elems();
+        let aligned = columns.start.is_multiple_of(block) && columns.end.is_multiple_of(block);
+        if columns.start > columns.end || columns.end > self.row_elems || !aligned {
+            let (start, end, row) = (columns.start, columns.end, self.row_elems);
+            return Err(TensorError::ColumnRange { start, end, row, block });
+        }
+        let at = |column: usize| column / block * self.dtype.block_bytes();
+        Ok(at(columns.start)..at(columns.end))
     }
 
     /// Type of the elements.

@@ -70,6 +70,21 @@ impl<'a> TensorView<'a> {
         self.dtype().decode(self.row_bytes(rows)?, out)
     }
 
+    /// Decodes a range of columns of one row into `out`, which has exactly their elements.
+    ///
+    /// # Errors
+    /// When the range is past the row, cuts a block, or `out` has another length.
+    pub fn decode_columns(
+        &self,
+        row: usize,
+        columns: Range<usize>,
+        out: &mut [f32],
+    ) -> Result<(), TensorError> {
+        let bytes = self.row_bytes(row..row.saturating_add(1))?;
+        let range = self.layout.column_bytes(columns)?;
+        self.dtype().decode(&bytes[range], out)
+    }
+
     /// All values in single precision.
     #[must_use]
     pub fn to_f32(&self) -> Vec<f32> {
@@ -177,6 +192,22 @@ mod tests {
         assert!(matches!(view.blocks::<BlockQ4_0>(), Err(TensorError::WrongType { .. })));
         assert_eq!(view.row_bytes(1..2).unwrap().len(), 34);
         assert!(matches!(view.row_bytes(1..3), Err(TensorError::RowRange { .. })));
+    }
+
+    #[test]
+    fn columns_are_whole_blocks_of_a_row() {
+        let layout = TensorLayout::new(DType::Q8_0, &[2, 64]).unwrap();
+        let mut bytes = vec![0; 136];
+        bytes[34 * 3 + 1] = 0x3c; // scale 1.0 of the last block
+        bytes[34 * 3 + 2] = 5;
+        let view = TensorView::new(&layout, &bytes).unwrap();
+        let mut out = [0.0; 32];
+        view.decode_columns(1, 32..64, &mut out).unwrap();
+        assert_eq!(out[0], 5.0);
+        for columns in [31..63, 32..96, 64..32] {
+            assert!(view.decode_columns(1, columns, &mut out).is_err());
+        }
+        assert!(view.decode_columns(2, 0..32, &mut out).is_err());
     }
 
     #[test]

@@ -3,9 +3,12 @@
 #![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_storeu_ps,
+    __m128i, __m256, __m256i, _MM_HINT_T0, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_storeu_ps,
 };
+
+/// How far weights are asked for in advance: enough to cover the latency of memory at its speed.
+const PREFETCH_BYTES: usize = 1024;
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -47,4 +50,14 @@ pub(super) fn bytes16(bytes: &[u8; 16]) -> __m128i {
 pub(super) fn bytes32(bytes: &[u8; 32]) -> __m256i {
     // SAFETY: the array is the 32 bytes that are read.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+/// Asks for the cache line some way after this block. Rows lie one after the other, so that the
+/// next row is on its way before it is begun.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn prefetch_after<T>(block: &T) {
+    let ahead = std::ptr::from_ref(block).cast::<i8>().wrapping_add(PREFETCH_BYTES);
+    // SAFETY: a prefetch is a hint that reads nothing and cannot fault, whatever the address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead) }
 }

@@ -17,6 +17,7 @@ pub(super) fn dot(row: &[u8], x: &[f32]) -> f32 {
     let (x_pairs, x_last) = x.as_chunks::<32>().0.as_chunks::<2>();
     let mut sums = [_mm256_setzero_ps(); 2];
     for (blocks, x) in pairs.iter().zip(x_pairs) {
+        load::prefetch_after(blocks);
         sums[0] = add_block(&blocks[0], &x[0], sums[0]);
         sums[1] = add_block(&blocks[1], &x[1], sums[1]);
     }

@@ -1,0 +1,214 @@
+//! A model as it is found: weights, parameters and tokenizer, from one `.apr` file or from the
+//! files of a Hugging Face folder.
+
+use crate::{Error, hub};
+use apr_format::{Container, apr, open, open_header};
+use apr_model::{Arch, Census, ModelConfig, Naming};
+use apr_token::Tokenizer;
+use serde_json::Value;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Keys of the `.apr` metadata (docs/format.md).
+pub(crate) mod key {
+    pub(crate) const ARCHITECTURE: &str = "architecture";
+    pub(crate) const CONFIG: &str = "config";
+    pub(crate) const GENERATION_CONFIG: &str = "generation_config";
+    pub(crate) const TOKENIZER: &str = "tokenizer";
+    pub(crate) const CHAT_TEMPLATE: &str = "chat_template";
+    pub(crate) const RECIPE: &str = "recipe";
+    pub(crate) const DERIVED: &str = "derived";
+    pub(crate) const PROVENANCE: &str = "provenance";
+    pub(crate) const SOURCE_METADATA: &str = "source_metadata";
+}
+
+/// An opened model. Opening takes time proportional to its headers.
+pub struct Checkpoint {
+    path: PathBuf,
+    container: Container,
+    config: Option<Value>,
+    generation_config: Option<Value>,
+    tokenizer: Option<String>,
+    chat_template: Option<String>,
+}
+
+impl Checkpoint {
+    /// Opens a `.apr` or SafeTensors file, a Hugging Face folder, or `hf://ORG/NAME[@REVISION]`
+    /// from the local cache.
+    ///
+    /// # Errors
+    /// When there is no such model, or one of its files is malformed.
+    pub fn open(source: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = hub::resolve(source.as_ref())?;
+        let container = open(&path)?;
+        Self::with_parts(path, container)
+    }
+
+    /// Opens a model of which only the header is needed: anything that [`open`](Self::open)
+    /// takes, or a pipe (`-` is standard input).
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_header(source: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = hub::resolve(source.as_ref())?;
+        let container = open_header(&path)?;
+        Self::with_parts(path, container)
+    }
+
+    fn with_parts(path: PathBuf, container: Container) -> Result<Self, Error> {
+        if container.format() == apr::NAME {
+            return Ok(Self::embedded(path, container));
+        }
+        // A file's companions lie beside it.
+        let folder = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
+        let folder = folder.unwrap_or(Path::new("."));
+        Ok(Self {
+            config: read_json(&folder.join("config.json"))?,
+            generation_config: read_json(&folder.join("generation_config.json"))?,
+            tokenizer: read_text(&folder.join("tokenizer.json"))?,
+            chat_template: read_chat_template(folder)?,
+            path,
+            container,
+        })
+    }
+
+    fn embedded(path: PathBuf, container: Container) -> Self {
+        let metadata = container.metadata();
+        let text = |key| metadata.get(key).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            config: metadata.get(key::CONFIG).cloned(),
+            generation_config: metadata.get(key::GENERATION_CONFIG).cloned(),
+            tokenizer: text(key::TOKENIZER),
+            chat_template: text(key::CHAT_TEMPLATE),
+            path,
+            container,
+        }
+    }
+
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) const fn container(&self) -> &Container {
+        &self.container
+    }
+
+    pub(crate) const fn config_json(&self) -> Option<&Value> {
+        self.config.as_ref()
+    }
+
+    pub(crate) const fn generation_config_json(&self) -> Option<&Value> {
+        self.generation_config.as_ref()
+    }
+
+    pub(crate) fn tokenizer_json(&self) -> Option<&str> {
+        self.tokenizer.as_deref()
+    }
+
+    pub(crate) fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
+    }
+
+    /// What a SafeTensors source says of itself.
+    pub(crate) fn source_metadata(&self) -> Option<Value> {
+        let metadata = self.container.metadata();
+        match self.naming() {
+            Naming::Canonical => metadata.get(key::SOURCE_METADATA).cloned(),
+            Naming::Published => Some(Value::Object(metadata.clone())),
+        }
+    }
+
+    /// Name of the recipe that chose its types, if it was made by one.
+    pub(crate) fn recipe(&self) -> Option<&str> {
+        self.container.metadata().get(key::RECIPE).and_then(Value::as_str)
+    }
+
+    /// How its tensors are named and oriented.
+    pub(crate) fn naming(&self) -> Naming {
+        if self.container.format() == apr::NAME { Naming::Canonical } else { Naming::Published }
+    }
+
+    /// The parameters of the model.
+    ///
+    /// # Errors
+    /// When there is no `config.json`, or it does not describe a model that runs.
+    pub fn config(&self) -> Result<ModelConfig, Error> {
+        let missing = || Error::MissingPart { path: self.path.clone(), what: "config.json" };
+        let config = ModelConfig::from_json(self.config.as_ref().ok_or_else(missing)?);
+        match &self.generation_config {
+            None => config,
+            Some(generation) => config.and_then(|config| config.with_generation(generation)),
+        }
+        .map_err(Error::model(&self.path))
+    }
+
+    /// The architecture, from the parameters or, without any, from the tensor names.
+    ///
+    /// # Errors
+    /// When it is not supported.
+    pub(crate) fn arch(&self) -> Result<&'static Arch, Error> {
+        if self.config.is_some() {
+            return Ok(self.config()?.arch);
+        }
+        Arch::infer(&self.container).map(|(arch, _)| arch).map_err(Error::model(&self.path))
+    }
+
+    /// Every tensor's role.
+    ///
+    /// # Errors
+    /// When a weight is missing, has another shape than the parameters say, or has no role.
+    pub(crate) fn census(&self, config: &ModelConfig) -> Result<Census, Error> {
+        Census::take(config, &self.container, self.naming()).map_err(Error::model(&self.path))
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be loaded.
+    pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
+        let missing = || Error::MissingPart { path: self.path.clone(), what: "tokenizer.json" };
+        let json = self.tokenizer.as_deref().ok_or_else(missing)?;
+        Tokenizer::from_json(json).map_err(Error::token(&self.path))
+    }
+}
+
+fn read_text(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(Error::io(path)(error)),
+    }
+}
+
+fn read_json(path: &Path) -> Result<Option<Value>, Error> {
+    let Some(text) = read_text(path)? else { return Ok(None) };
+    let bad = |cause: String| Error::BadPart { path: path.to_path_buf(), cause };
+    let value: Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    if value.is_object() { Ok(Some(value)) } else { Err(bad("not a JSON object".to_owned())) }
+}
+
+/// `chat_template.jinja`, else the `chat_template` of `tokenizer_config.json`: a template, or a
+/// list of named ones, of which the one named `default` counts.
+fn read_chat_template(folder: &Path) -> Result<Option<String>, Error> {
+    if let Some(template) = read_text(&folder.join("chat_template.jinja"))? {
+        return Ok(Some(template));
+    }
+    let config = read_json(&folder.join("tokenizer_config.json"))?;
+    let Some(template) = config.as_ref().and_then(|config| config.get("chat_template")) else {
+        return Ok(None);
+    };
+    let text = match template {
+        Value::Array(named) => named
+            .iter()
+            .find(|template| template.get("name").and_then(Value::as_str) == Some("default"))
+            .and_then(|template| template.get("template"))
+            .and_then(Value::as_str),
+        other => other.as_str(),
+    };
+    Ok(text.map(str::to_owned))
+}

@@ -1,0 +1,184 @@
+//! Import: a checkpoint becomes a proven `.apr` file, or a model in memory.
+
+use crate::checkpoint::key;
+use crate::proof::certify;
+use crate::source::Source;
+use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
+use crate::{derived, provenance, units, verify};
+use apr_format::apr::{AprWriter, NewTensor};
+use apr_format::{Container, Metadata, apr};
+use apr_model::ModelConfig;
+use apr_tensor::{EncodeError, Tensor, TensorView};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How to import.
+#[derive(Debug, Clone, Copy)]
+pub struct ImportOptions {
+    /// The types to store.
+    pub recipe: Recipe,
+}
+
+impl ImportOptions {
+    /// Import by this recipe.
+    #[must_use]
+    pub const fn new(recipe: Recipe) -> Self {
+        Self { recipe }
+    }
+}
+
+/// What an import by this recipe would do.
+///
+/// # Errors
+/// When the checkpoint is incomplete, not supported, or cannot be stored by the recipe.
+pub fn plan_import(checkpoint: &Checkpoint, recipe: Recipe) -> Result<Plan, Error> {
+    plan(checkpoint, &checkpoint.config()?, recipe)
+}
+
+fn plan(checkpoint: &Checkpoint, config: &ModelConfig, recipe: Recipe) -> Result<Plan, Error> {
+    Plan::new(checkpoint, checkpoint.census(config)?, config.arch.name, recipe)
+}
+
+/// Writes `checkpoint` as the `.apr` file `target` and proves it: the file is read back, and every
+/// tensor compared with its source, before it gets its name. The same input gives the same bytes.
+///
+/// Memory beyond the file maps: the largest tensor of the output, and a small buffer per thread.
+///
+/// # Errors
+/// When the checkpoint is incomplete, not supported or damaged, when the file cannot be written,
+/// or when the proof fails. Then no file is left behind, and an older `target` is untouched.
+pub fn import(
+    checkpoint: &Checkpoint,
+    target: &Path,
+    options: &ImportOptions,
+    progress: &dyn Progress,
+) -> Result<Proof, Error> {
+    let config = checkpoint.config()?;
+    let census = checkpoint.census(&config)?;
+    let derived = derived::check(checkpoint, &config, &census)?;
+    let plan = Plan::new(checkpoint, census, config.arch.name, options.recipe)?;
+    let metadata = metadata(checkpoint, &plan, derived, progress)?;
+    let by_name: BTreeMap<&str, &PlannedTensor> =
+        plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let new = |tensor: &PlannedTensor| NewTensor {
+        name: tensor.name.clone(),
+        layout: tensor.layout.clone(),
+    };
+    let mut writer = AprWriter::create(target, &metadata, plan.tensors.iter().map(new).collect())?;
+    progress.begin(Step::Convert, plan.output_size);
+    for at in 0..writer.order().len() {
+        let tensor = by_name[writer.order()[at].name.as_str()];
+        let source = source(checkpoint, tensor)?;
+        let bytes = encode(&source, tensor, progress)?;
+        let view = TensorView::new(&tensor.layout, &bytes)
+            .map_err(Error::layout(checkpoint.path(), &tensor.name))?;
+        writer.put(&bytes, &certify(&source, view)?)?;
+    }
+    progress.end();
+    let mut proof = writer.commit(|path| {
+        let written = Checkpoint::open(path)?;
+        verify(&written, checkpoint, progress)
+    })?;
+    proof.file = target.to_path_buf();
+    proof.exceptions = plan
+        .tensors
+        .iter()
+        .filter_map(|tensor| Some(format!("{}: {}", tensor.name, tensor.exception.as_ref()?)))
+        .collect();
+    Ok(proof)
+}
+
+/// The model in memory, by this recipe: matrices in the types of the plan, everything that keeps
+/// its type where it lies in the file. Every tensor that is encoded is compared with its source.
+pub(crate) fn in_memory(
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    recipe: Recipe,
+    progress: &dyn Progress,
+) -> Result<Container, Error> {
+    let plan = plan(checkpoint, config, recipe)?;
+    // Where matrices must be transposed, the map is let go, so that nothing is held twice.
+    let share = !plan.tensors.iter().any(|tensor| tensor.placed.transposed);
+    let mut tensors = Vec::new();
+    progress.begin(Step::Convert, plan.output_size);
+    for tensor in &plan.tensors {
+        let source = source(checkpoint, tensor)?;
+        let (stored, certificate) = if share && source.is_kept_as(&tensor.layout) {
+            progress.advance(tensor.size);
+            (source.tensor().clone(), None)
+        } else {
+            let bytes = encode(&source, tensor, progress)?.into_owned();
+            let stored = Tensor::owned(tensor.layout.clone(), bytes)
+                .map_err(Error::layout(checkpoint.path(), &tensor.name))?;
+            let certificate = certify(&source, stored.view())?;
+            (stored, Some(certificate))
+        };
+        tensors.push((tensor.name.clone(), stored, certificate));
+    }
+    progress.end();
+    Ok(Container::in_memory(checkpoint.path(), apr::NAME, Metadata::new(), tensors)?)
+}
+
+fn source(checkpoint: &Checkpoint, tensor: &PlannedTensor) -> Result<Source, Error> {
+    let stored = checkpoint.container().tensor(&tensor.placed.source)?;
+    Ok(Source::new(stored, &tensor.placed, checkpoint.path()))
+}
+
+/// The bytes of a tensor in the type of the plan.
+fn encode<'a>(
+    source: &'a Source,
+    tensor: &PlannedTensor,
+    progress: &dyn Progress,
+) -> Result<Cow<'a, [u8]>, Error> {
+    let layout = &tensor.layout;
+    if source.is_kept_as(layout) {
+        progress.advance(tensor.size);
+        return Ok(Cow::Borrowed(source.view().bytes()));
+    }
+    let mut bytes = vec![0; layout.byte_len()];
+    let chunk_bytes = source.rows_per_chunk().saturating_mul(layout.row_bytes()).max(1);
+    bytes.par_chunks_mut(chunk_bytes).zip(source.chunks()).try_for_each(|(bytes, rows)| {
+        let first = rows.start * layout.row_elems();
+        let values = source.read(rows)?;
+        layout
+            .dtype()
+            .encode(&values, bytes)
+            .map_err(|error| encode_error(source, error.offset_by(first)))?;
+        progress.advance(units::size(bytes.len()));
+        Ok::<(), Error>(())
+    })?;
+    Ok(Cow::Owned(bytes))
+}
+
+fn encode_error(source: &Source, error: EncodeError) -> Error {
+    let (path, tensor) = (source.path().to_path_buf(), source.name().to_owned());
+    Error::Encode { path, tensor, source: error }
+}
+
+/// Everything about the model that is not a tensor (docs/format.md).
+fn metadata(
+    checkpoint: &Checkpoint,
+    plan: &Plan,
+    derived: Value,
+    progress: &dyn Progress,
+) -> Result<Metadata, Error> {
+    let mut metadata = Metadata::new();
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            metadata.insert(key.to_owned(), value);
+        }
+    };
+    set(key::ARCHITECTURE, Some(json!(plan.architecture)));
+    set(key::RECIPE, Some(json!(plan.recipe)));
+    set(key::CONFIG, checkpoint.config_json().cloned());
+    set(key::GENERATION_CONFIG, checkpoint.generation_config_json().cloned());
+    set(key::CHAT_TEMPLATE, checkpoint.chat_template().map(Value::from));
+    set(key::DERIVED, Some(derived));
+    set(key::PROVENANCE, Some(provenance::record(checkpoint, progress)?));
+    set(key::SOURCE_METADATA, checkpoint.source_metadata());
+    set(key::TOKENIZER, checkpoint.tokenizer_json().map(Value::from));
+    Ok(metadata)
+}

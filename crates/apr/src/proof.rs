@@ -1,0 +1,414 @@
+//! The proof: every element of a stored tensor compared with its source.
+
+use crate::Error;
+use crate::source::Source;
+use crate::units::{self, Table};
+use apr_format::{Certificate, Hash128};
+use apr_model::TensorRole;
+use apr_tensor::{DType, TensorLayout, TensorView};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// How a file fails its proof.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProofFailure {
+    /// Another number of elements than the source has.
+    #[error("tensor {tensor:?}: {found:?} elements, the source has {expected:?}")]
+    Shape {
+        /// The tensor.
+        tensor: String,
+        /// Shape by the source.
+        expected: Vec<usize>,
+        /// Shape that is stored.
+        found: Vec<usize>,
+    },
+    /// An element is farther from its source than its type allows.
+    #[error(
+        "tensor {tensor:?}: element {index} is {found}, the source is {source_value}; {dtype} allows an error of {bound:.3e}"
+    )]
+    Bound {
+        /// The tensor.
+        tensor: String,
+        /// Index of the element, counted through the stored tensor.
+        index: usize,
+        /// Its value.
+        found: f32,
+        /// Value of the source.
+        source_value: f32,
+        /// Type of the tensor.
+        dtype: DType,
+        /// Bound of the element's block.
+        bound: f32,
+    },
+    /// A zero of the source did not stay zero.
+    #[error("tensor {tensor:?}: element {index} is {found}, the source is zero")]
+    Zero {
+        /// The tensor.
+        tensor: String,
+        /// Index of the element, counted through the stored tensor.
+        index: usize,
+        /// Its value.
+        found: f32,
+    },
+    /// A tensor that was to be copied is not a copy.
+    #[error("tensor {tensor:?} keeps the source's type, but not its bytes")]
+    Copy {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor that only one side has.
+    #[error("tensor {tensor:?} is {cause}")]
+    Census {
+        /// The tensor.
+        tensor: String,
+        /// Which side lacks it.
+        cause: &'static str,
+    },
+    /// The source is another than the one that was certified.
+    #[error(
+        "tensor {tensor:?}: the source's hash is {found}, the certificate says {expected}: another source"
+    )]
+    Source {
+        /// The tensor.
+        tensor: String,
+        /// Hash in the certificate.
+        expected: Hash128,
+        /// Hash of this source.
+        found: Hash128,
+    },
+    /// The comparison gives another result than the certificate claims.
+    #[error("tensor {tensor:?}: its certificate is not what the comparison gives")]
+    Certificate {
+        /// The tensor.
+        tensor: String,
+    },
+}
+
+impl ProofFailure {
+    /// The tensor at fault.
+    #[must_use]
+    pub fn tensor(&self) -> Option<&str> {
+        match self {
+            Self::Shape { tensor, .. }
+            | Self::Bound { tensor, .. }
+            | Self::Zero { tensor, .. }
+            | Self::Copy { tensor }
+            | Self::Census { tensor, .. }
+            | Self::Source { tensor, .. }
+            | Self::Certificate { tensor } => Some(tensor),
+        }
+    }
+}
+
+/// Compares a stored tensor with its source, element by element.
+///
+/// # Errors
+/// When the shapes differ, the source holds a value that is not finite, or an element is farther
+/// from its source than the type allows.
+pub(crate) fn certify(source: &Source, stored: TensorView<'_>) -> Result<Certificate, Error> {
+    let layout = stored.layout();
+    let (rows, cols) = source.rows_and_cols();
+    if (layout.row_count(), layout.row_elems()) != (rows, cols) {
+        let (tensor, expected) = (source.name().to_owned(), vec![rows, cols]);
+        let found = vec![layout.row_count(), layout.row_elems()];
+        return Err(fail(source, ProofFailure::Shape { tensor, expected, found }));
+    }
+    if source.is_kept_as(layout) && source.view().bytes() != stored.bytes() {
+        return Err(fail(source, ProofFailure::Copy { tensor: source.name().to_owned() }));
+    }
+    let (source_hash, sums) = rayon::join(
+        || Hash128::of(source.view().bytes()),
+        || -> Result<Vec<Sums>, Error> {
+            source.chunks().map(|rows| compare(source, stored, rows)).collect()
+        },
+    );
+    // In the order of the chunks, so that the sums do not depend on the number of threads.
+    let total = sums?.into_iter().fold(Sums::default(), Sums::merge);
+    let count = layout.elem_count().max(1) as f64;
+    Ok(Certificate {
+        source_dtype: source.dtype(),
+        transposed: source.transposed(),
+        source_hash,
+        max_error: total.max_error,
+        rms_error: (total.error_power / count).sqrt(),
+        sqnr_db: if total.error_power > 0.0 {
+            10.0 * (total.signal_power / total.error_power).log10()
+        } else {
+            f64::INFINITY
+        },
+        bound: total.bound,
+        bound_share: total.bound_share,
+        source_zeros: total.source_zeros,
+        zeros: total.zeros,
+    })
+}
+
+/// What a chunk adds to a certificate.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    max_error: f64,
+    error_power: f64,
+    signal_power: f64,
+    bound: f64,
+    bound_share: f64,
+    source_zeros: u64,
+    zeros: u64,
+}
+
+impl Sums {
+    fn merge(self, other: Self) -> Self {
+        Self {
+            max_error: self.max_error.max(other.max_error),
+            error_power: self.error_power + other.error_power,
+            signal_power: self.signal_power + other.signal_power,
+            bound: self.bound.max(other.bound),
+            bound_share: self.bound_share.max(other.bound_share),
+            source_zeros: self.source_zeros + other.source_zeros,
+            zeros: self.zeros + other.zeros,
+        }
+    }
+}
+
+fn fail(source: &Source, failure: ProofFailure) -> Error {
+    Error::Proof { path: source.path().to_path_buf(), source: failure }
+}
+
+fn compare(
+    source: &Source,
+    stored: TensorView<'_>,
+    rows: std::ops::Range<usize>,
+) -> Result<Sums, Error> {
+    let expected = source.read(rows.clone())?;
+    let mut found = vec![0.0; expected.len()];
+    let first = rows.start * stored.layout().row_elems();
+    stored.decode_rows(rows, &mut found).map_err(Error::layout(source.path(), source.name()))?;
+    let mut sums = Sums::default();
+    let block = stored.dtype().block_elems();
+    for (at, (expected, found)) in expected.chunks(block).zip(found.chunks(block)).enumerate() {
+        let bound = bound(source.dtype(), stored.dtype(), expected);
+        sums = sums.merge(compare_block(expected, found, bound).map_err(|within| {
+            let index = first + at * block + within;
+            let (tensor, found) = (source.name().to_owned(), found[within]);
+            let source_value = expected[within];
+            fail(
+                source,
+                if source_value == 0.0 && found.abs() <= bound {
+                    ProofFailure::Zero { tensor, index, found }
+                } else {
+                    let dtype = stored.dtype();
+                    ProofFailure::Bound { tensor, index, found, source_value, dtype, bound }
+                },
+            )
+        })?);
+    }
+    Ok(sums)
+}
+
+/// The largest error that storing may leave: none where the type keeps every value.
+fn bound(source: DType, stored: DType, block: &[f32]) -> f32 {
+    if source == stored { 0.0 } else { stored.error_bound(block) }
+}
+
+/// Sums over a block, or the index of the first element that breaks a rule.
+fn compare_block(expected: &[f32], found: &[f32], bound: f32) -> Result<Sums, usize> {
+    let bound = f64::from(bound);
+    let mut sums = Sums { bound, ..Sums::default() };
+    for (at, (&expected, &found)) in expected.iter().zip(found).enumerate() {
+        let (expected, found) = (f64::from(expected), f64::from(found));
+        let error = (expected - found).abs();
+        // Written so that a NaN fails.
+        if !(error <= bound) || (expected == 0.0 && found != 0.0) {
+            return Err(at);
+        }
+        sums.max_error = sums.max_error.max(error);
+        sums.error_power += error * error;
+        sums.signal_power += expected * expected;
+        sums.source_zeros += u64::from(expected == 0.0);
+        sums.zeros += u64::from(found == 0.0);
+    }
+    if bound > 0.0 {
+        sums.bound_share = sums.max_error / bound;
+    }
+    Ok(sums)
+}
+
+/// The comparison of a whole file with its source.
+#[derive(Debug, Serialize)]
+pub struct Proof {
+    /// The file that was proven.
+    pub file: PathBuf,
+    /// The source that it was compared with.
+    pub source: PathBuf,
+    /// Name of the architecture.
+    pub architecture: &'static str,
+    /// Name of the recipe.
+    pub recipe: String,
+    /// One digest over the whole file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Hash128>,
+    /// Size of the file in bytes.
+    pub file_size: u64,
+    /// Every tensor with its certificate.
+    pub tensors: Vec<ProvenTensor>,
+    /// Tensors of the source that are not stored because they follow from the rest.
+    pub derived: Vec<String>,
+    /// Tensors in another type than the recipe asks for, and why.
+    pub exceptions: Vec<String>,
+    /// Elements that were compared.
+    pub elements: u64,
+    /// `proven`: a proof that fails is an error.
+    pub verdict: &'static str,
+}
+
+/// A tensor and what was proven of it.
+#[derive(Debug, Serialize)]
+pub struct ProvenTensor {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub role: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its type.
+    pub dtype: &'static str,
+    /// XXH3-128 of its bytes.
+    pub hash: Hash128,
+    /// How it compares with its source.
+    #[serde(flatten)]
+    pub certificate: Certificate,
+    #[serde(skip)]
+    kind: TensorRole,
+    #[serde(skip)]
+    elements: u64,
+    #[serde(skip)]
+    bytes: u64,
+}
+
+impl ProvenTensor {
+    pub(crate) fn new(
+        name: &str,
+        role: TensorRole,
+        layout: &TensorLayout,
+        hash: Hash128,
+        certificate: Certificate,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            role: role.to_string(),
+            shape: layout.shape().to_vec(),
+            dtype: layout.dtype().name(),
+            hash,
+            certificate,
+            kind: role,
+            elements: units::size(layout.elem_count()),
+            bytes: units::size(layout.byte_len()),
+        }
+    }
+}
+
+impl ProvenTensor {
+    pub(crate) const fn byte_len(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) const fn elem_count(&self) -> u64 {
+        self.elements
+    }
+}
+
+/// Figures over tensors of one kind.
+#[derive(Default)]
+struct Kind {
+    count: u64,
+    elements: u64,
+    bytes: u64,
+    max_error: f64,
+    error_power: f64,
+    worst_sqnr: Option<f64>,
+    bound_share: f64,
+}
+
+impl Kind {
+    fn add(&mut self, tensor: &ProvenTensor) {
+        let certificate = &tensor.certificate;
+        self.count += 1;
+        self.elements += tensor.elements;
+        self.bytes += tensor.bytes;
+        self.max_error = self.max_error.max(certificate.max_error);
+        self.error_power += certificate.rms_error.powi(2) * tensor.elements as f64;
+        self.worst_sqnr = Some(
+            self.worst_sqnr.map_or(certificate.sqnr_db, |worst| worst.min(certificate.sqnr_db)),
+        );
+        self.bound_share = self.bound_share.max(certificate.bound_share);
+    }
+
+    fn row(&self, name: String, types: String) -> [String; 9] {
+        [
+            name,
+            units::count(self.count),
+            units::count(self.elements),
+            types,
+            units::bytes(self.bytes),
+            units::error(self.max_error),
+            units::error((self.error_power / self.elements.max(1) as f64).sqrt()),
+            units::decibels(self.worst_sqnr.unwrap_or(f64::INFINITY)),
+            format!("{:.0} %", self.bound_share * 100.0),
+        ]
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut kinds: BTreeMap<_, Kind> = BTreeMap::new();
+        let mut total = Kind::default();
+        for tensor in &self.tensors {
+            let kind = (tensor.kind, tensor.certificate.source_dtype.name(), tensor.dtype);
+            kinds.entry(kind).or_default().add(tensor);
+            total.add(tensor);
+        }
+        writeln!(f, "{} ({}, {})", self.file.display(), self.architecture, self.recipe)?;
+        writeln!(
+            f,
+            "compared with {}, every element, read back from the file\n",
+            self.source.display()
+        )?;
+        let header = [
+            "tensor",
+            "count",
+            "elements",
+            "type",
+            "size",
+            "max error",
+            "rms error",
+            "min SQNR",
+            "of bound",
+        ];
+        let mut table = Table::new(&header).right_align([1, 2, 4, 5, 6, 7, 8]);
+        for ((role, from, to), kind) in &kinds {
+            let types = if from == to { (*from).to_owned() } else { format!("{from} > {to}") };
+            table.row(kind.row(role.to_string(), types));
+        }
+        table.row(total.row("total".to_owned(), String::new()));
+        writeln!(f, "{table}")?;
+        for exception in &self.exceptions {
+            writeln!(f, "exception: {exception}")?;
+        }
+        if !self.derived.is_empty() {
+            let list = self.derived.join(", ");
+            writeln!(f, "checked and not stored, follows from the rest: {list}")?;
+        }
+        if let Some(seal) = self.seal {
+            writeln!(f, "seal      {seal} ({})", units::bytes(self.file_size))?;
+        }
+        writeln!(
+            f,
+            "PROVEN    {} tensors, {} elements, each within the bound of its type; none missing, none added",
+            units::count(total.count),
+            units::count(total.elements)
+        )
+    }
+}

@@ -1,0 +1,51 @@
+//! Where a model came from: the files that were read, by name, size and SHA-256, which is the
+//! digest that model hubs publish.
+
+use crate::{Checkpoint, Error, Progress, Step, units};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::Path;
+
+/// Files beside the weights that an import reads.
+const COMPANIONS: [&str; 5] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
+/// Bytes between two reports of progress.
+const STEP: usize = 1 << 24;
+
+/// The record for the metadata: a function of the source files and this program's version.
+pub(crate) fn record(checkpoint: &Checkpoint, progress: &dyn Progress) -> Result<Value, Error> {
+    let container = checkpoint.container();
+    progress.begin(Step::Hash, container.byte_len());
+    let mut sources = Vec::new();
+    for file in container.files() {
+        sources.push(entry(file.path(), file.bytes().unwrap_or_default(), progress));
+    }
+    progress.end();
+    if checkpoint.path().is_dir() {
+        for name in COMPANIONS {
+            let path = checkpoint.path().join(name);
+            if path.is_file() {
+                let bytes = fs::read(&path).map_err(Error::io(&path))?;
+                sources.push(entry(&path, &bytes, &()));
+            }
+        }
+    }
+    Ok(json!({ "tool": "apr", "version": env!("CARGO_PKG_VERSION"), "sources": sources }))
+}
+
+fn entry(path: &Path, bytes: &[u8], progress: &dyn Progress) -> Value {
+    let mut hasher = Sha256::new();
+    for part in bytes.chunks(STEP) {
+        hasher.update(part);
+        progress.advance(units::size(part.len()));
+    }
+    let digest: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    json!({ "name": name, "size": bytes.len(), "sha256": digest })
+}

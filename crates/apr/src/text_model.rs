@@ -1,0 +1,88 @@
+//! A model that is ready to continue texts.
+
+use crate::validate::check_bytes;
+use crate::{Checkpoint, Error, Progress, Recipe, convert};
+use apr_kernel::Kernels;
+use apr_model::{Census, Decoder, Naming};
+use apr_token::Tokenizer;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// How to load a model.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Quantize in memory by this recipe; nothing is written.
+    pub recipe: Option<Recipe>,
+    /// Threads; as many as there are processors if absent.
+    pub threads: Option<usize>,
+    /// Name of a kernel table; the best one for this processor if absent.
+    pub kernels: Option<String>,
+    /// Compare every tensor with the hash in the file first.
+    pub verify: bool,
+}
+
+/// A decoder and its tokenizer.
+pub struct TextModel {
+    pub(crate) decoder: Decoder,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) path: PathBuf,
+}
+
+impl TextModel {
+    /// Makes a checkpoint ready to run. Weights that keep their type are used where they lie in
+    /// the file.
+    ///
+    /// # Errors
+    /// When the checkpoint is incomplete, not supported or damaged.
+    pub fn open(
+        checkpoint: &Checkpoint,
+        options: &LoadOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let kernels = match &options.kernels {
+            Some(name) => Kernels::named(name)?,
+            None => Kernels::best(),
+        };
+        let threads = options.threads.unwrap_or_else(default_threads);
+        let config = checkpoint.config()?;
+        let tokenizer = checkpoint.tokenizer()?;
+        if options.verify {
+            check_bytes(checkpoint, progress)?;
+        }
+        let converted = match (options.recipe, checkpoint.naming()) {
+            (None, Naming::Canonical) => None,
+            (recipe, _) => {
+                let recipe = recipe.unwrap_or(Recipe::KEEP);
+                Some(convert::in_memory(checkpoint, &config, recipe, progress)?)
+            }
+        };
+        let container = converted.as_ref().unwrap_or_else(|| checkpoint.container());
+        let as_error = Error::model(checkpoint.path());
+        let decoder = Census::take(&config, container, Naming::Canonical)
+            .and_then(|census| Decoder::new(config, container, &census, kernels, threads))
+            .map_err(as_error)?;
+        Ok(Self { decoder, tokenizer, path: checkpoint.path().to_path_buf() })
+    }
+
+    /// The decoder.
+    #[must_use]
+    pub const fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// The tokenizer.
+    #[must_use]
+    pub const fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn default_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,211 @@
+//! Is this file whole? Every check that needs no other file.
+
+use crate::units::{self, Table};
+use crate::{Checkpoint, Error, Progress, Step};
+use apr_format::{Certificate, TensorEntry, apr};
+use apr_tensor::TensorView;
+use rayon::prelude::*;
+use serde::Serialize;
+use std::fmt;
+
+/// Rows that one worker decodes at a time, in elements.
+const CHUNK_ELEMS: usize = 1 << 16;
+
+/// The checks of a file.
+#[derive(Debug, Serialize)]
+pub struct Validation {
+    /// Every check that applies to the file's format.
+    pub checks: Vec<Check>,
+    /// Number of checks.
+    pub total_checks: usize,
+    /// Number that failed.
+    pub failed: usize,
+    /// Number of tensors.
+    pub total_tensors: usize,
+    /// Elements that are NaN.
+    pub total_nan: u64,
+    /// Elements that are infinite.
+    pub total_inf: u64,
+    /// Container format.
+    pub format: &'static str,
+}
+
+/// A check and its result.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// Its name.
+    pub name: &'static str,
+    /// Its result.
+    pub status: Status,
+    /// What was checked, or what is wrong.
+    pub message: String,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// It holds.
+    Pass,
+    /// It does not.
+    Fail,
+}
+
+impl Check {
+    fn new(name: &'static str, result: Result<String, String>) -> Self {
+        match result {
+            Ok(message) => Self { name, status: Status::Pass, message },
+            Err(message) => Self { name, status: Status::Fail, message },
+        }
+    }
+}
+
+/// Runs every check that needs no other file. The structure was checked when it was opened: a
+/// file whose structure is broken cannot be opened.
+///
+/// # Errors
+/// None of its own: what fails is in the report.
+pub fn validate(checkpoint: &Checkpoint, progress: &dyn Progress) -> Result<Validation, Error> {
+    let container = checkpoint.container();
+    let structure = "header, sizes and extents hold; opened".to_owned();
+    let mut checks = vec![Check::new("structure", Ok(structure))];
+    checks.push(Check::new("architecture", architecture(checkpoint)));
+    if container.format() == apr::NAME {
+        let hashes = check_bytes(checkpoint, progress);
+        let passed = "every byte is under a hash that holds".to_owned();
+        checks.push(Check::new("hashes", hashes.map(|()| passed).map_err(|e| e.to_string())));
+        checks.push(Check::new("certificates", certificates(container.tensors())));
+    }
+    if checkpoint.tokenizer_json().is_some() {
+        checks.push(Check::new("tokenizer", tokenizer(checkpoint)));
+    }
+    let (counts, first) = not_finite(checkpoint, progress)?;
+    checks.push(Check::new(
+        "finite values",
+        match first {
+            None => Ok("no NaN, no infinity".to_owned()),
+            Some(tensor) => Err(format!(
+                "tensor {tensor:?}: {} NaN and {} infinities in the file",
+                counts.0, counts.1
+            )),
+        },
+    ));
+    Ok(Validation {
+        total_checks: checks.len(),
+        failed: checks.iter().filter(|check| check.status == Status::Fail).count(),
+        checks,
+        total_tensors: container.tensors().len(),
+        total_nan: counts.0,
+        total_inf: counts.1,
+        format: container.format(),
+    })
+}
+
+/// Compares every tensor with its hash, and the padding with zero.
+pub(crate) fn check_bytes(checkpoint: &Checkpoint, progress: &dyn Progress) -> Result<(), Error> {
+    let container = checkpoint.container();
+    if container.format() == apr::NAME {
+        apr::check_padding(container)?;
+    }
+    progress.begin(Step::Check, container.byte_len());
+    container.tensors().par_iter().try_for_each(|entry| {
+        container.check_hash(entry)?;
+        progress.advance(units::size(entry.layout.byte_len()));
+        Ok::<_, Error>(())
+    })?;
+    progress.end();
+    Ok(())
+}
+
+fn architecture(checkpoint: &Checkpoint) -> Result<String, String> {
+    if checkpoint.config_json().is_none() {
+        let arch = checkpoint.arch().map_err(|error| error.to_string())?;
+        return Ok(format!("{} by its tensor names; no config.json to check shapes by", arch.name));
+    }
+    let config = checkpoint.config().map_err(|error| error.to_string())?;
+    let census = checkpoint.census(&config).map_err(|error| error.to_string())?;
+    let weights = census.tensors.len();
+    Ok(format!("{}: {weights} weights, complete and in shape", config.arch.name))
+}
+
+fn certificates(tensors: &[TensorEntry]) -> Result<String, String> {
+    let within = |certificate: &Certificate| {
+        certificate.bound_share <= 1.0
+            && certificate.max_error <= certificate.bound
+            && certificate.source_zeros <= certificate.zeros
+    };
+    match tensors.iter().find(|entry| !entry.certificate.as_ref().is_some_and(within)) {
+        None => Ok(format!("{} tensors certified within their bounds", tensors.len())),
+        Some(entry) => Err(format!("tensor {:?} is not certified within its bound", entry.name)),
+    }
+}
+
+fn tokenizer(checkpoint: &Checkpoint) -> Result<String, String> {
+    let tokenizer = checkpoint.tokenizer().map_err(|error| error.to_string())?;
+    let tokens = tokenizer.vocab_size();
+    match checkpoint.config() {
+        Ok(config) if config.vocab_size < tokens => {
+            Err(format!("{tokens} tokens, the embedding has {} rows", config.vocab_size))
+        }
+        Ok(_) | Err(_) => Ok(format!("{tokens} tokens")),
+    }
+}
+
+/// NaN and infinities over all tensors, and the first tensor that has any.
+fn not_finite(
+    checkpoint: &Checkpoint,
+    progress: &dyn Progress,
+) -> Result<((u64, u64), Option<String>), Error> {
+    let container = checkpoint.container();
+    let (mut total, mut first) = ((0, 0), None);
+    progress.begin(Step::Check, container.byte_len());
+    for entry in container.tensors() {
+        let tensor = container.tensor(&entry.name)?;
+        let (nan, inf) = count_not_finite(tensor.view());
+        if nan + inf > 0 {
+            first.get_or_insert_with(|| entry.name.clone());
+        }
+        total = (total.0 + nan, total.1 + inf);
+        progress.advance(units::size(entry.layout.byte_len()));
+    }
+    progress.end();
+    Ok((total, first))
+}
+
+fn count_not_finite(view: TensorView<'_>) -> (u64, u64) {
+    let layout = view.layout();
+    let rows = layout.row_count();
+    let step = (CHUNK_ELEMS / layout.row_elems().max(1)).max(1);
+    let count = |chunk: usize| {
+        let range = chunk * step..((chunk + 1) * step).min(rows);
+        let mut values = vec![0.0_f32; range.len() * layout.row_elems()];
+        if view.decode_rows(range, &mut values).is_err() {
+            // The range and the buffer are the layout's own.
+            unreachable!("rows of the tensor's own layout");
+        }
+        let nan = values.iter().filter(|value| value.is_nan()).count();
+        let inf = values.iter().filter(|value| value.is_infinite()).count();
+        (units::size(nan), units::size(inf))
+    };
+    let add = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
+    (0..rows.div_ceil(step)).into_par_iter().map(count).reduce(|| (0, 0), add)
+}
+
+impl fmt::Display for Validation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(&["check", "status", ""]);
+        for check in &self.checks {
+            let status = if check.status == Status::Pass { "PASS" } else { "FAIL" };
+            table.row([check.name.to_owned(), status.to_owned(), check.message.clone()]);
+        }
+        table.fmt(f)?;
+        writeln!(
+            f,
+            "{} of {} checks passed, {} tensors ({})",
+            self.total_checks - self.failed,
+            self.total_checks,
+            self.total_tensors,
+            self.format
+        )
+    }
+}

@@ -1,0 +1,90 @@
+//! The proof again, from two files alone.
+
+use crate::proof::{ProvenTensor, certify};
+use crate::source::Source;
+use crate::validate::check_bytes;
+use crate::{Checkpoint, Error, Progress, Proof, ProofFailure, Step, derived};
+use apr_format::apr;
+use apr_model::{Census, PlacedTensor};
+use std::collections::BTreeSet;
+
+/// Proves that `stored`, an `.apr` file, is what its certificates say, made from `source`: every
+/// byte under its hash, the same tensors on both sides, every tensor decoded and every element
+/// compared, and each certificate computed anew the one in the file.
+///
+/// # Errors
+/// Names the first tensor that fails and how.
+pub fn verify(
+    stored: &Checkpoint,
+    source: &Checkpoint,
+    progress: &dyn Progress,
+) -> Result<Proof, Error> {
+    check_bytes(stored, progress)?;
+    let (config, source_config) = (stored.config()?, source.config()?);
+    let (census, source_census) = (stored.census(&config)?, source.census(&source_config)?);
+    derived::check(source, &source_config, &source_census)?;
+    same_tensors(stored, &census, &source_census)?;
+    let mut tensors = Vec::new();
+    progress.begin(Step::Prove, stored.container().byte_len());
+    for placed in &source_census.tensors {
+        let tensor = prove(stored, source, placed)?;
+        progress.advance(tensor.byte_len());
+        tensors.push(tensor);
+    }
+    progress.end();
+    Ok(Proof {
+        file: stored.path().to_path_buf(),
+        source: source.path().to_path_buf(),
+        architecture: config.arch.name,
+        recipe: stored.recipe().unwrap_or_default().to_owned(),
+        seal: apr::seal(stored.container()),
+        file_size: stored.container().byte_len(),
+        elements: tensors.iter().map(ProvenTensor::elem_count).sum(),
+        tensors,
+        derived: source_census.derived.iter().map(|derived| derived.source.clone()).collect(),
+        exceptions: Vec::new(),
+        verdict: "proven",
+    })
+}
+
+fn same_tensors(stored: &Checkpoint, census: &Census, source: &Census) -> Result<(), Error> {
+    let names = |census: &Census| -> BTreeSet<String> {
+        census.tensors.iter().map(|tensor| tensor.name.clone()).collect()
+    };
+    let (found, expected) = (names(census), names(source));
+    let differs = |names: Option<&String>, cause| match names {
+        None => Ok(()),
+        Some(tensor) => {
+            let failure = ProofFailure::Census { tensor: tensor.clone(), cause };
+            Err(Error::Proof { path: stored.path().to_path_buf(), source: failure })
+        }
+    };
+    differs(expected.difference(&found).next(), "in the source and not in the file")?;
+    differs(found.difference(&expected).next(), "in the file and not in the source")
+}
+
+fn prove(
+    stored: &Checkpoint,
+    source: &Checkpoint,
+    placed: &PlacedTensor,
+) -> Result<ProvenTensor, Error> {
+    let fail = |failure| Error::Proof { path: stored.path().to_path_buf(), source: failure };
+    let tensor = || placed.name.clone();
+    let container = stored.container();
+    let stored_tensor = container.tensor(&placed.name)?;
+    let source = Source::new(source.container().tensor(&placed.source)?, placed, source.path());
+    let entry = container.entry(&placed.name);
+    let (claimed, hash) = entry
+        .and_then(|entry| entry.certificate.zip(entry.hash))
+        .ok_or_else(|| fail(ProofFailure::Certificate { tensor: tensor() }))?;
+    let certificate = certify(&source, stored_tensor.view())?;
+    let (expected, found) = (claimed.source_hash, certificate.source_hash);
+    if expected != found {
+        return Err(fail(ProofFailure::Source { tensor: tensor(), expected, found }));
+    }
+    if certificate != claimed {
+        return Err(fail(ProofFailure::Certificate { tensor: tensor() }));
+    }
+    let layout = stored_tensor.layout();
+    Ok(ProvenTensor::new(&placed.name, placed.role, layout, hash, certificate))
+}

@@ -1,0 +1,80 @@
+//! The only place that writes to the terminal: reports as text or JSON on standard output,
+//! messages on standard error.
+
+use apr::Error;
+use serde::Serialize;
+use serde_json::json;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal, Write, stderr, stdout};
+
+/// Where a verb puts what it found.
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether the one JSON document is wanted, and nothing else on standard output.
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints a report.
+    pub(crate) fn report(&mut self, report: &(impl Serialize + Display)) -> Result<(), Error> {
+        if self.json { self.document(report) } else { self.text(&report.to_string()) }
+    }
+
+    /// Prints a JSON document.
+    pub(crate) fn document(&mut self, document: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(document).map_err(io::Error::from);
+        self.text(&(text.map_err(Error::Output)? + "\n"))
+    }
+
+    /// Prints text at once.
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), Error> {
+        write(text).map_err(Error::Output)
+    }
+
+    /// A remark for a person; not shown when nobody looks.
+    pub(crate) fn remark(&self, text: &str) {
+        if !self.json && stderr().is_terminal() {
+            message(text);
+        }
+    }
+
+    /// Says why a verb failed: a line on standard error, and the document if one is wanted.
+    pub(crate) fn error(&mut self, error: &Error) {
+        message(&format!("apr: {error}"));
+        if self.json {
+            let (kind, text, tensor) = (error.kind(), error.to_string(), error.tensor());
+            let document = json!({"error": {"kind": kind, "message": text, "tensor": tensor}});
+            // The reason is on standard error already; a closed pipe has no reader to tell.
+            let _ = self.document(&document);
+        }
+    }
+}
+
+/// Writes to standard output and flushes, so that text streams.
+pub(crate) fn write(text: &str) -> io::Result<()> {
+    let mut stdout = stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Says that this program is wrong, where a panic would.
+pub(crate) fn internal_error(text: &str) {
+    let text = text.replace("panicked at", "at").replace('\n', " ");
+    message(&format!("apr: internal error, please report it: {text}"));
+}
+
+pub(crate) fn is_broken_pipe(error: &Error) -> bool {
+    matches!(error, Error::Output(source) if source.kind() == ErrorKind::BrokenPipe)
+}
+
+fn message(text: &str) {
+    // Nowhere is left to report a standard error that cannot be written.
+    let _ = writeln!(stderr(), "{text}");
+}

@@ -1,0 +1,51 @@
+//! Arguments of every verb that runs a model.
+
+use apr::{Error, LoadOptions, Recipe};
+use clap::Args;
+use std::env;
+
+/// Forces a kernel table, for comparing them.
+const KERNELS: &str = "APR_KERNELS";
+
+#[derive(Args)]
+pub(crate) struct RecipeArgs {
+    /// Quantize by this recipe: int8, int4, f16, bf16 or f32
+    #[arg(long, value_name = "RECIPE")]
+    quantize: Option<String>,
+    /// With int4: store token embedding and output head in int4 too
+    #[arg(long, requires = "quantize")]
+    pure: bool,
+}
+
+impl RecipeArgs {
+    pub(crate) fn recipe(&self) -> Result<Option<Recipe>, Error> {
+        let recipe = self.quantize.as_deref().map(Recipe::named).transpose()?;
+        match recipe {
+            Some(recipe) if self.pure => recipe.pure().map(Some),
+            recipe => Ok(recipe),
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Number of threads [default: one per processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Compare every tensor with the hash in the file before running
+    #[arg(long)]
+    verify: bool,
+}
+
+impl LoadArgs {
+    pub(crate) fn options(&self) -> Result<LoadOptions, Error> {
+        Ok(LoadOptions {
+            recipe: self.recipe.recipe()?,
+            threads: self.threads,
+            kernels: env::var(KERNELS).ok().filter(|name| !name.is_empty()),
+            verify: self.verify,
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! `apr run MODEL -p PROMPT`, also `apr run MODEL PROMPT -f json`
+
+use super::model_args::LoadArgs;
+use crate::Outcome;
+use crate::output::{self, Output};
+use crate::progress::Bar;
+use apr::{Checkpoint, Error, Generate, Generation, Length, Sampling, TextModel};
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// An .apr or SafeTensors file, a Hugging Face folder, or hf://ORG/NAME from the local cache
+    model: PathBuf,
+    /// The text to continue
+    #[arg(value_name = "PROMPT", required_unless_present = "prompt", conflicts_with = "prompt")]
+    text: Option<String>,
+    /// The text to continue
+    #[arg(short, long)]
+    prompt: Option<String>,
+    /// Generate exactly so many tokens [default: to the end token, at most 256]
+    #[arg(short = 'n', long, value_name = "N")]
+    tokens: Option<usize>,
+    /// End where this text begins; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Continue the prompt as it is, without a chat template; this is the default
+    #[arg(long)]
+    raw: bool,
+    /// How to print
+    #[arg(short, long, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The text, as it is generated
+    Text,
+    /// One JSON document at the end
+    Json,
+}
+
+#[derive(clap::Args)]
+struct SamplingArgs {
+    /// 0 always takes the most likely token; higher values are more varied
+    #[arg(short, long, default_value_t = 0.0, value_parser = at_least_zero)]
+    temperature: f32,
+    /// Draw among this many of the most likely tokens; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    top_k: usize,
+    /// Draw among the most likely tokens that together reach this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = share)]
+    top_p: f32,
+    /// Draw among tokens of at least this share of the most likely one's probability
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    min_p: f32,
+    /// Make tokens that occurred before less likely; 1 is off
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = above_zero)]
+    repetition_penalty: f32,
+    /// The same seed gives the same text
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+impl Args {
+    pub(crate) fn wants_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+        let prompt = self.prompt.or(self.text).unwrap_or_default();
+        let options = Generate {
+            length: self.tokens.map_or(Length::default(), Length::Exactly),
+            sampling: self.sampling.settings(),
+            stop: self.stop,
+        };
+        let checkpoint = Checkpoint::open(&self.model)?;
+        let model = TextModel::open(&checkpoint, &self.load.options()?, &Bar::default())?;
+        if output.is_json() {
+            output.document(&model.generate(&prompt, &options, &mut |_| Ok(()))?)?;
+        } else {
+            let generation = model.generate(&prompt, &options, &mut output::write)?;
+            output.text("\n")?;
+            output.remark(&summary(&generation));
+        }
+        Ok(Outcome::Success)
+    }
+}
+
+fn summary(generation: &Generation) -> String {
+    let count = generation.tokens.len();
+    let rate = generation.tokens_per_second.map(|rate| format!(", {rate:.1} tokens/s"));
+    format!("[{count} tokens{}]", rate.unwrap_or_default())
+}
+
+impl SamplingArgs {
+    const fn settings(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed,
+        }
+    }
+}
+
+fn at_least_zero(text: &str) -> Result<f32, String> {
+    number(text, |value| value >= 0.0, "a number of at least 0")
+}
+
+fn above_zero(text: &str) -> Result<f32, String> {
+    number(text, |value| value > 0.0, "a number above 0")
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    number(text, |value| (0.0..=1.0).contains(&value), "a number from 0 to 1")
+}
+
+fn number(text: &str, holds: impl Fn(f32) -> bool, expected: &str) -> Result<f32, String> {
+    let value: Option<f32> = text.parse().ok();
+    value
+        .filter(|&value| value.is_finite() && holds(value))
+        .ok_or_else(|| format!("not {expected}"))
+}

@@ -1,0 +1,19 @@
+//! `apr tensors FILE`
+
+use crate::Outcome;
+use crate::output::Output;
+use apr::{Checkpoint, Error};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A model file or folder, hf://ORG/NAME from the local cache, or - for a pipe
+    model: PathBuf,
+}
+
+impl Args {
+    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+        output.report(&apr::tensors(&Checkpoint::open_header(&self.model)?))?;
+        Ok(Outcome::Success)
+    }
+}

@@ -1,0 +1,21 @@
+//! `apr validate FILE`
+
+use crate::Outcome;
+use crate::output::Output;
+use crate::progress::Bar;
+use apr::{Checkpoint, Error};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A model file or folder, or hf://ORG/NAME from the local cache
+    model: PathBuf,
+}
+
+impl Args {
+    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+        let validation = apr::validate(&Checkpoint::open(&self.model)?, &Bar::default())?;
+        output.report(&validation)?;
+        Ok(if validation.failed == 0 { Outcome::Success } else { Outcome::Failure })
+    }
+}

@@ -1,0 +1,25 @@
+//! `apr verify FILE.apr --against SRC`
+
+use crate::Outcome;
+use crate::output::Output;
+use crate::progress::Bar;
+use apr::{Checkpoint, Error};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The .apr file
+    file: PathBuf,
+    /// The checkpoint that it was made from
+    #[arg(long, value_name = "SRC")]
+    against: PathBuf,
+}
+
+impl Args {
+    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+        let stored = Checkpoint::open(&self.file)?;
+        let source = Checkpoint::open(&self.against)?;
+        output.report(&apr::verify(&stored, &source, &Bar::default())?)?;
+        Ok(Outcome::Success)
+    }
+}
