@@ -2,7 +2,7 @@
 //!
 //! Rounding with the scale that maps the largest value to the end of the grid wastes precision on
 //! one element. Here several scales near that one are tried; each is refined once by least
-//! squares (for fixed integers q the best scale is Σwxq / Σwq²) and judged after rounding to f16.
+//! squares (for fixed integers q the best scale is Σxq / Σq²) and judged after rounding to f16.
 
 use half::f16;
 
@@ -32,22 +32,16 @@ struct Candidate {
     cost: f32,
 }
 
-/// The f16 scale with the least Σ importance · error² over `values` among `starts` and their
+/// The f16 scale with the least squared error over `values` among `starts` and their
 /// least-squares refinements. Scales that leave an error above `max_error` in any element are
 /// not considered, except `starts[0]`, which is what remains if no other qualifies.
-pub(crate) fn best_scale(
-    values: &[f32],
-    importance: impl Fn(f32) -> f32 + Copy,
-    grid: Grid,
-    starts: &[f32],
-    max_error: f32,
-) -> f16 {
+pub(crate) fn best_scale(values: &[f32], grid: Grid, starts: &[f32], max_error: f32) -> f16 {
     let first = starts.first().copied().unwrap_or_default();
     let mut best = Candidate { scale: f16::from_f32(first), cost: f32::INFINITY };
     for &start in starts {
-        let (cost, refined) = evaluate(values, importance, grid, f16::from_f32(start), max_error);
+        let (cost, refined) = evaluate(values, grid, f16::from_f32(start), max_error);
         let start = Candidate { scale: f16::from_f32(start), cost };
-        let (cost, _) = evaluate(values, importance, grid, refined, max_error);
+        let (cost, _) = evaluate(values, grid, refined, max_error);
         for candidate in [start, Candidate { scale: refined, cost }] {
             if candidate.cost < best.cost {
                 best = candidate;
@@ -58,24 +52,17 @@ pub(crate) fn best_scale(
 }
 
 /// The cost of `scale` (infinite past `max_error`) and the least-squares scale for its integers.
-fn evaluate(
-    values: &[f32],
-    importance: impl Fn(f32) -> f32,
-    grid: Grid,
-    scale: f16,
-    max_error: f32,
-) -> (f32, f16) {
+fn evaluate(values: &[f32], grid: Grid, scale: f16, max_error: f32) -> (f32, f16) {
     let scale = scale.to_f32();
     let inverse = inverse(scale);
     let (mut cost, mut worst, mut xq, mut qq) = (0.0_f32, 0.0_f32, 0.0_f32, 0.0_f32);
     for &value in values {
         let q = grid.round(value * inverse);
         let error = (value - q * scale).abs();
-        let weight = importance(value);
-        cost += weight * error * error;
+        cost += error * error;
         worst = worst.max(error);
-        xq += weight * value * q;
-        qq += weight * q * q;
+        xq += value * q;
+        qq += q * q;
     }
     let refined = if qq > 0.0 { f16::from_f32(xq / qq) } else { f16::ZERO };
     let usable = worst <= max_error && scale.is_finite();
@@ -108,7 +95,7 @@ mod tests {
     #[test]
     fn values_on_a_grid_are_found_exactly() {
         let values: Vec<f32> = (-8..8_i8).map(|q| f32::from(q) * 0.25).collect();
-        let scale = best_scale(&values, |_| 1.0, GRID, &[0.255, 0.245], 1.0);
+        let scale = best_scale(&values, GRID, &[0.255, 0.245], 1.0);
         assert_eq!(scale.to_f32(), 0.25);
     }
 
@@ -117,7 +104,7 @@ mod tests {
         // One outlier: clipping it would cost less in total than stretching the grid.
         let mut values = [0.1_f32; 32];
         values[0] = -8.0;
-        let scale = best_scale(&values, |_| 1.0, GRID, &[1.0, 0.9, 0.5, 0.1], 0.2);
+        let scale = best_scale(&values, GRID, &[1.0, 0.9, 0.5, 0.1], 0.2);
         assert!((8.0 * scale.to_f32() - 8.0).abs() <= 0.2);
     }
 }

@@ -56,7 +56,7 @@ impl Block for BlockQ4_0 {
             });
         }
         let starts = STARTS.map(|factor| plain * factor);
-        let scale = best_scale(values, |_| 1.0, GRID, &starts, Self::error_bound(values));
+        let scale = best_scale(values, GRID, &starts, Self::error_bound(values));
         let inverse = inverse(scale.to_f32());
         let mut qs = [0; ELEMS / 2];
         let (low, high) = values.split_at(ELEMS / 2);

@@ -1,0 +1,14 @@
+//! Tests of the whole: the binary as its users call it, and the library on the shipped models.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a failed unwrap or cast is a failed test"
+)]
+
+mod bad_input;
+mod cli;
+mod conversion;
+mod defect;
+mod goldens;
+mod harness;
+mod quality;
