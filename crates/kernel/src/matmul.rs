@@ -137,9 +137,8 @@ impl Product<'_> {
 
     /// Decodes these columns of these rows, one row after the other.
     fn decode_panel(&self, rows: Range<usize>, cols: Range<usize>, panel: &mut [f32]) {
-        let dtype = self.weights.dtype();
-        let bytes = |elems: usize| elems / dtype.block_elems() * dtype.block_bytes();
-        let bytes = bytes(cols.start)..bytes(cols.end);
+        let bytes = self.weights.layout().column_bytes(cols.clone());
+        let bytes = bytes.expect("panels begin and end with a block");
         for (row, values) in self.rows(rows).zip(panel.chunks_exact_mut(cols.len())) {
             self.block.decode(&row[bytes.clone()], values);
         }
