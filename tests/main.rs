@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod checkpoints;
 mod cli;
 mod conversion;
 mod defect;

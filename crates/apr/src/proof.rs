@@ -127,48 +127,66 @@ pub(crate) fn certify(source: &Source, stored: TensorView<'_>) -> Result<Certifi
         },
     );
     // In the order of the chunks, so that the sums do not depend on the number of threads.
-    let total = sums?.into_iter().fold(Sums::default(), Sums::merge);
+    let Sums { lane, bound, bound_share } = sums?.into_iter().fold(Sums::default(), Sums::merge);
     let count = layout.elem_count().max(1) as f64;
+    let lossless = lane.error_power == 0.0;
     Ok(Certificate {
         source_dtype: source.dtype(),
         transposed: source.transposed(),
         source_hash,
-        max_error: total.max_error,
-        rms_error: (total.error_power / count).sqrt(),
-        sqnr_db: if total.error_power > 0.0 {
-            10.0 * (total.signal_power / total.error_power).log10()
-        } else {
+        max_error: lane.max_error,
+        rms_error: (lane.error_power / count).sqrt(),
+        sqnr_db: if lossless {
             f64::INFINITY
+        } else {
+            10.0 * (lane.signal_power / lane.error_power).log10()
         },
-        bound: total.bound,
-        bound_share: total.bound_share,
-        source_zeros: total.source_zeros,
-        zeros: total.zeros,
+        bound,
+        bound_share,
+        source_zeros: lane.source_zeros,
+        zeros: lane.zeros,
     })
 }
 
-/// What a chunk adds to a certificate.
+/// Elements that are compared side by side, each with sums of its own.
+const LANES: usize = 4;
+
+/// What elements add to a certificate.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sums {
+struct Lane {
     max_error: f64,
     error_power: f64,
     signal_power: f64,
-    bound: f64,
-    bound_share: f64,
     source_zeros: u64,
     zeros: u64,
 }
 
-impl Sums {
+impl Lane {
     fn merge(self, other: Self) -> Self {
         Self {
             max_error: self.max_error.max(other.max_error),
             error_power: self.error_power + other.error_power,
             signal_power: self.signal_power + other.signal_power,
-            bound: self.bound.max(other.bound),
-            bound_share: self.bound_share.max(other.bound_share),
             source_zeros: self.source_zeros + other.source_zeros,
             zeros: self.zeros + other.zeros,
+        }
+    }
+}
+
+/// What blocks add to a certificate.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    lane: Lane,
+    bound: f64,
+    bound_share: f64,
+}
+
+impl Sums {
+    fn merge(self, other: Self) -> Self {
+        Self {
+            lane: self.lane.merge(other.lane),
+            bound: self.bound.max(other.bound),
+            bound_share: self.bound_share.max(other.bound_share),
         }
     }
 }
@@ -216,24 +234,35 @@ fn bound(source: DType, stored: DType, block: &[f32]) -> f32 {
 /// Sums over a block, or the index of the first element that breaks a rule.
 fn compare_block(expected: &[f32], found: &[f32], bound: f32) -> Result<Sums, usize> {
     let bound = f64::from(bound);
-    let mut sums = Sums { bound, ..Sums::default() };
-    for (at, (&expected, &found)) in expected.iter().zip(found).enumerate() {
-        let (expected, found) = (f64::from(expected), f64::from(found));
-        let error = (expected - found).abs();
-        // Written so that a NaN fails.
-        if !(error <= bound) || (expected == 0.0 && found != 0.0) {
-            return Err(at);
+    let (mut lanes, mut lost_zeros) = ([Lane::default(); LANES], 0_u64);
+    for (expected, found) in expected.chunks(LANES).zip(found.chunks(LANES)) {
+        for ((lane, &expected), &found) in lanes.iter_mut().zip(expected).zip(found) {
+            let (expected, found) = (f64::from(expected), f64::from(found));
+            let error = (expected - found).abs();
+            lane.max_error = lane.max_error.max(error);
+            lane.error_power += error * error;
+            lane.signal_power += expected * expected;
+            lane.source_zeros += u64::from(expected == 0.0);
+            lane.zeros += u64::from(found == 0.0);
+            lost_zeros += u64::from(expected == 0.0 && found != 0.0);
         }
-        sums.max_error = sums.max_error.max(error);
-        sums.error_power += error * error;
-        sums.signal_power += expected * expected;
-        sums.source_zeros += u64::from(expected == 0.0);
-        sums.zeros += u64::from(found == 0.0);
     }
-    if bound > 0.0 {
-        sums.bound_share = sums.max_error / bound;
+    let lane = lanes.into_iter().fold(Lane::default(), Lane::merge);
+    // The maximum passes over a NaN, the sum does not.
+    if lane.max_error > bound || lane.error_power.is_nan() || lost_zeros > 0 {
+        return Err(first_wrong(expected, found, bound));
     }
-    Ok(sums)
+    let bound_share = if bound > 0.0 { lane.max_error / bound } else { 0.0 };
+    Ok(Sums { lane, bound, bound_share })
+}
+
+/// The first element of a block that is past the bound, or was zero and is not.
+fn first_wrong(expected: &[f32], found: &[f32], bound: f64) -> usize {
+    let wrong = |(&expected, &found): (&f32, &f32)| {
+        let error = (f64::from(expected) - f64::from(found)).abs();
+        error > bound || error.is_nan() || (expected == 0.0 && found != 0.0)
+    };
+    expected.iter().zip(found).position(wrong).unwrap_or_default()
 }
 
 /// The comparison of a whole file with its source.

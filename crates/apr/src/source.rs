@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Elements that one worker handles at a time. Fixed, so that results do not depend on the
 /// number of threads; small enough for the second-level cache.
-const CHUNK_ELEMS: usize = 1 << 15;
+const CHUNK_ELEMS: usize = 1 << 14;
 
 /// A source tensor and how it is to be read.
 pub(crate) struct Source {

@@ -6,6 +6,9 @@
 
 use half::f16;
 
+/// Values that are handled side by side; every block has a multiple of them.
+const LANES: usize = 8;
+
 /// Integers that a block can hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Grid {
@@ -55,21 +58,26 @@ pub(crate) fn best_scale(values: &[f32], grid: Grid, starts: &[f32], max_error: 
 fn evaluate(values: &[f32], grid: Grid, scale: f16, max_error: f32) -> (f32, f16) {
     let scale = scale.to_f32();
     let inverse = inverse(scale);
-    let (mut cost, mut worst, mut xq, mut qq) = (0.0_f32, 0.0_f32, 0.0_f32, 0.0_f32);
-    for &value in values {
-        let q = grid.round(value * inverse);
-        let error = (value - q * scale).abs();
-        cost += error * error;
-        worst = worst.max(error);
-        xq += value * q;
-        qq += q * q;
+    // A sum per lane: one running sum would force the additions into a sequence.
+    let [mut cost, mut worst, mut xq, mut qq] = [[0.0_f32; LANES]; 4];
+    let (lanes, rest) = values.as_chunks::<LANES>();
+    debug_assert!(rest.is_empty(), "blocks are whole lanes");
+    for values in lanes {
+        for (lane, &value) in values.iter().enumerate() {
+            let q = grid.round(value * inverse);
+            let error = (value - q * scale).abs();
+            cost[lane] += error * error;
+            worst[lane] = worst[lane].max(error);
+            xq[lane] += value * q;
+            qq[lane] += q * q;
+        }
     }
-    let refined = if qq > 0.0 { f16::from_f32(xq / qq) } else { f16::ZERO };
+    let sum = |lanes: [f32; LANES]| lanes.iter().sum::<f32>();
+    let worst = worst.into_iter().fold(0.0, f32::max);
     let usable = worst <= max_error && scale.is_finite();
-    (
-        if usable { cost } else { f32::INFINITY },
-        if refined.is_finite() { refined } else { f16::ZERO },
-    )
+    let refined = if sum(qq) > 0.0 { f16::from_f32(sum(xq) / sum(qq)) } else { f16::ZERO };
+    let refined = if refined.is_finite() { refined } else { f16::ZERO };
+    (if usable { sum(cost) } else { f32::INFINITY }, refined)
 }
 
 /// 1 / scale, or 0 for the scales of blocks that hold nothing but zeros.
