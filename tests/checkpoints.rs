@@ -108,3 +108,9 @@ pub(crate) fn narrow_mlp(name: &str, folder: &Path, width: usize) {
     config["intermediate_size"] = json!(width);
     fs::write(config_path, config.to_string()).unwrap();
 }
+
+/// A row-major matrix with rows and columns exchanged.
+pub(crate) fn transpose(values: &[f32], shape: &[usize]) -> Vec<f32> {
+    let (rows, cols) = (shape[0], shape[1]);
+    (0..cols).flat_map(|col| (0..rows).map(move |row| values[row * cols + col])).collect()
+}

@@ -1,5 +1,6 @@
 //! The engine against `transformers`: tokens, logits, perplexity.
 
+use crate::checkpoints::{SafeTensors, StoredTensor, copy_model, transpose};
 use crate::harness::{Golden, Imported, MODELS, PROMPTS, golden_logits, heldout, json, model};
 use apr::{Checkpoint, Generate, Length, LoadOptions, Recipe, TextModel};
 use apr_kernel::Kernels;
@@ -178,4 +179,45 @@ fn perplexity_is_that_of_transformers() {
         assert!((int8 / float - 1.0).abs() <= 0.003, "{name}: {int8} against {float}");
         assert!((int4 / float - 1.0).abs() <= 0.015, "{name}: {int4} against {float}");
     }
+}
+
+/// The reference for a quantized model is its own weights, dequantized and run in float.
+#[test]
+fn quantized_logits_are_those_of_the_dequantized_weights() {
+    for name in MODELS {
+        for recipe in ["int8", "int4"] {
+            let quantized = load(name, Some(recipe), Kernels::best().name());
+            let dequantized = dequantized(name, recipe);
+            for prompt in ["unicode", "code"] {
+                let golden = Golden::load(name, prompt);
+                let worst =
+                    max_difference(&logits(&quantized, &golden), &logits(&dequantized, &golden));
+                assert!(worst <= 1e-3, "{name} {recipe} {prompt}: {worst}");
+            }
+        }
+    }
+}
+
+/// A quantized model with its matrices decoded to F32, as a checkpoint folder of its own.
+fn dequantized(name: &str, recipe: &str) -> TextModel {
+    let imported = Imported::new(name, Some(recipe));
+    let container = apr_format::open(&imported.file).unwrap();
+    let folder = imported.folder.path().join("float");
+    copy_model(name, &folder);
+    let tensors = container
+        .tensors()
+        .iter()
+        .map(|entry| {
+            let values = container.tensor(&entry.name).unwrap().view().to_f32();
+            let (mut values, mut shape) = (values, entry.layout.shape().to_vec());
+            if entry.certificate.unwrap().transposed {
+                values = transpose(&values, &shape);
+                shape.reverse();
+            }
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            StoredTensor { name: entry.name.clone(), dtype: "F32".to_owned(), shape, bytes }
+        })
+        .collect();
+    SafeTensors { tensors }.write(&folder.join("model.safetensors"));
+    TextModel::open(&Checkpoint::open(&folder).unwrap(), &LoadOptions::default(), &()).unwrap()
 }

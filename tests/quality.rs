@@ -1,9 +1,10 @@
 //! What quantization costs on the shipped models, measured.
 
+use crate::checkpoints::transpose;
 use crate::harness::{MODELS, heldout, model};
 use apr::{Checkpoint, LoadOptions, Recipe, TextModel};
 use apr_model::log_softmax_at;
-use apr_tensor::{DType, TensorLayout};
+use apr_tensor::DType;
 use std::fs;
 
 /// Matrices of a model in single precision, `[out, in]`, blocks of 32 along the row.
@@ -15,14 +16,13 @@ fn matrices(name: &str) -> Vec<Vec<f32>> {
         .filter(|entry| entry.layout.shape().len() == 2 && entry.name != "wpe.weight")
         .map(|entry| {
             let values = container.tensor(&entry.name).unwrap().view().to_f32();
-            if entry.name.contains(".c_") { transpose(&values, &entry.layout) } else { values }
+            if entry.name.contains(".c_") {
+                transpose(&values, entry.layout.shape())
+            } else {
+                values
+            }
         })
         .collect()
-}
-
-fn transpose(values: &[f32], layout: &TensorLayout) -> Vec<f32> {
-    let (rows, cols) = (layout.row_count(), layout.row_elems());
-    (0..cols).flat_map(|col| (0..rows).map(move |row| values[row * cols + col])).collect()
 }
 
 /// Plain Q4_0 rounding as the GGML reference does it: d = max / −8, rounded half up.

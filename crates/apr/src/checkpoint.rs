@@ -145,15 +145,17 @@ impl Checkpoint {
         .map_err(Error::model(&self.path))
     }
 
-    /// The architecture, from the parameters or, without any, from the tensor names.
+    /// Architecture and number of layers, from the parameters or, without any, from the tensor
+    /// names.
     ///
     /// # Errors
-    /// When it is not supported.
-    pub(crate) fn arch(&self) -> Result<&'static Arch, Error> {
+    /// When the architecture is not supported.
+    pub(crate) fn arch_and_layers(&self) -> Result<(&'static Arch, usize), Error> {
         if self.config.is_some() {
-            return Ok(self.config()?.arch);
+            let config = self.config()?;
+            return Ok((config.arch, config.layers));
         }
-        Arch::infer(&self.container).map(|(arch, _)| arch).map_err(Error::model(&self.path))
+        Arch::infer(&self.container).map_err(Error::model(&self.path))
     }
 
     /// Every tensor's role.
@@ -202,13 +204,8 @@ fn read_chat_template(folder: &Path) -> Result<Option<String>, Error> {
     let Some(template) = config.as_ref().and_then(|config| config.get("chat_template")) else {
         return Ok(None);
     };
-    let text = match template {
-        Value::Array(named) => named
-            .iter()
-            .find(|template| template.get("name").and_then(Value::as_str) == Some("default"))
-            .and_then(|template| template.get("template"))
-            .and_then(Value::as_str),
-        other => other.as_str(),
-    };
-    Ok(text.map(str::to_owned))
+    let is_default = |named: &&Value| named.get("name").and_then(Value::as_str) == Some("default");
+    let named = template.as_array().and_then(|list| list.iter().find(is_default));
+    let text = named.map_or(template, |named| &named["template"]);
+    Ok(text.as_str().map(str::to_owned))
 }

@@ -19,7 +19,7 @@ pub(crate) fn check(
         let tensor = checkpoint.container().tensor(&derived.source)?;
         let wrong = |cause: &'static str| {
             let source = ModelError::Derived { tensor: derived.source.clone(), cause };
-            Error::Model { path: checkpoint.path().to_path_buf(), source }
+            Error::Model { path: checkpoint.path().to_path_buf(), source: Box::new(source) }
         };
         let layout = Error::layout(checkpoint.path(), &derived.source);
         let mut entry = json!({

@@ -22,7 +22,7 @@ pub enum Error {
         /// Where it was opened.
         path: PathBuf,
         /// Why.
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// A tokenizer that cannot be loaded or failed.
     #[error("{}: {source}", path.display())]
@@ -97,7 +97,7 @@ pub enum Error {
         /// The file that failed.
         path: PathBuf,
         /// How.
-        source: ProofFailure,
+        source: Box<ProofFailure>,
     },
     /// No recipe of this name.
     #[error("unknown recipe {name:?} (known: {known})")]
@@ -137,9 +137,11 @@ impl Error {
 
     /// Errors of a model carry the place where it was opened, unless they name a file already.
     pub(crate) fn model(path: &Path) -> impl FnOnce(ModelError) -> Self {
-        move |source| match source {
-            ModelError::Format(error) => Self::Format(error),
-            source => Self::Model { path: path.to_path_buf(), source },
+        move |source| {
+            if let ModelError::Format(error) = source {
+                return Self::Format(error);
+            }
+            Self::Model { path: path.to_path_buf(), source: Box::new(source) }
         }
     }
 

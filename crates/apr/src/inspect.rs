@@ -5,7 +5,6 @@ use crate::{Checkpoint, Error};
 use apr_format::Metadata;
 use apr_model::Arch;
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -45,10 +44,7 @@ pub struct Inspection {
 pub fn inspect(checkpoint: &Checkpoint) -> Result<Inspection, Error> {
     let container = checkpoint.container();
     let config = checkpoint.config_json().map(|_| checkpoint.config()).transpose()?;
-    let (arch, layers) = match &config {
-        Some(config) => (config.arch, config.layers),
-        None => Arch::infer(container).map_err(Error::model(checkpoint.path()))?,
-    };
+    let (arch, layers) = checkpoint.arch_and_layers()?;
     let embedding = embedding_shape(checkpoint, arch);
     let mut dtypes = BTreeMap::new();
     for entry in container.tensors() {
@@ -110,10 +106,8 @@ impl fmt::Display for Inspection {
             writeln!(f, "{what:14}{value}")?;
         }
         for (key, value) in &self.metadata {
-            let text = match value {
-                Value::String(text) => text.escape_debug().to_string(),
-                other => other.to_string(),
-            };
+            let text = value.as_str().map(|text| text.escape_debug().to_string());
+            let text = text.unwrap_or_else(|| value.to_string());
             if text.len() > SHORT_TEXT {
                 writeln!(f, "{key:14}({})", units::bytes(units::size(text.len())))?;
             } else {

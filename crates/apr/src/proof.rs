@@ -192,7 +192,7 @@ impl Sums {
 }
 
 fn fail(source: &Source, failure: ProofFailure) -> Error {
-    Error::Proof { path: source.path().to_path_buf(), source: failure }
+    Error::Proof { path: source.path().to_path_buf(), source: Box::new(failure) }
 }
 
 fn compare(

@@ -119,7 +119,7 @@ pub(crate) fn check_bytes(checkpoint: &Checkpoint, progress: &dyn Progress) -> R
 
 fn architecture(checkpoint: &Checkpoint) -> Result<String, String> {
     if checkpoint.config_json().is_none() {
-        let arch = checkpoint.arch().map_err(|error| error.to_string())?;
+        let (arch, _) = checkpoint.arch_and_layers().map_err(|error| error.to_string())?;
         return Ok(format!("{} by its tensor names; no config.json to check shapes by", arch.name));
     }
     let config = checkpoint.config().map_err(|error| error.to_string())?;

@@ -56,7 +56,7 @@ fn same_tensors(stored: &Checkpoint, census: &Census, source: &Census) -> Result
         None => Ok(()),
         Some(tensor) => {
             let failure = ProofFailure::Census { tensor: tensor.clone(), cause };
-            Err(Error::Proof { path: stored.path().to_path_buf(), source: failure })
+            Err(Error::Proof { path: stored.path().to_path_buf(), source: Box::new(failure) })
         }
     };
     differs(expected.difference(&found).next(), "in the source and not in the file")?;
@@ -68,7 +68,8 @@ fn prove(
     source: &Checkpoint,
     placed: &PlacedTensor,
 ) -> Result<ProvenTensor, Error> {
-    let fail = |failure| Error::Proof { path: stored.path().to_path_buf(), source: failure };
+    let fail =
+        |failure| Error::Proof { path: stored.path().to_path_buf(), source: Box::new(failure) };
     let tensor = || placed.name.clone();
     let container = stored.container();
     let stored_tensor = container.tensor(&placed.name)?;

@@ -21,6 +21,14 @@ pub struct Decoder {
     pool: Pool,
 }
 
+/// Queries `[tokens, heads · head_dim]`, keys and values `[tokens, kv_heads · head_dim]`.
+#[derive(Default)]
+struct Projected {
+    query: Vec<f32>,
+    key: Vec<f32>,
+    value: Vec<f32>,
+}
+
 impl Decoder {
     /// Puts the tensors of `container` in their places. Nothing is expanded: matrices are used
     /// in the type and the memory they are stored in. `census` must be of [`Naming::Canonical`]
@@ -155,7 +163,7 @@ impl Decoder {
         cache: &mut KvCache,
         input: &[f32],
     ) -> Result<Vec<f32>, ModelError> {
-        let (mut query, mut key, value) = self.project(&layer.qkv, input)?;
+        let Projected { mut query, mut key, value } = self.project(&layer.qkv, input)?;
         if let Some(rope) = &self.rope {
             let head_dim = self.config.head_dim;
             let (query_size, key_size) = (self.config.heads * head_dim, self.config.kv_size());
@@ -172,26 +180,24 @@ impl Decoder {
     }
 
     /// Queries, keys and values.
-    fn project(
-        &self,
-        qkv: &Qkv,
-        input: &[f32],
-    ) -> Result<(Vec<f32>, Vec<f32>, Vec<f32>), ModelError> {
+    fn project(&self, qkv: &Qkv, input: &[f32]) -> Result<Projected, ModelError> {
         let apply = |linear| self.apply(linear, input);
         match qkv {
-            Qkv::Split { query, key, value } => Ok((apply(query)?, apply(key)?, apply(value)?)),
+            Qkv::Split { query, key, value } => {
+                Ok(Projected { query: apply(query)?, key: apply(key)?, value: apply(value)? })
+            }
             Qkv::Fused(linear) => {
                 let (query_size, key_size) =
                     (self.config.heads * self.config.head_dim, self.config.kv_size());
-                let (mut query, mut key, mut value) = (Vec::new(), Vec::new(), Vec::new());
+                let mut projected = Projected::default();
                 for row in apply(linear)?.chunks_exact(query_size + 2 * key_size) {
                     let (of_query, rest) = row.split_at(query_size);
                     let (of_key, of_value) = rest.split_at(key_size);
-                    query.extend_from_slice(of_query);
-                    key.extend_from_slice(of_key);
-                    value.extend_from_slice(of_value);
+                    projected.query.extend_from_slice(of_query);
+                    projected.key.extend_from_slice(of_key);
+                    projected.value.extend_from_slice(of_value);
                 }
-                Ok((query, key, value))
+                Ok(projected)
             }
         }
     }

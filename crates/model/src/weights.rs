@@ -45,6 +45,7 @@ pub(crate) struct NormWeights {
 
 /// Projections to queries, keys and values.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one per layer, and never moved")]
 pub(crate) enum Qkv {
     Split { query: Linear, key: Linear, value: Linear },
     Fused(Linear),
