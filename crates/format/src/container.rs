@@ -73,10 +73,10 @@ impl Container {
         path: &Path,
         format: &'static str,
         metadata: Metadata,
-        tensors: Vec<(String, Tensor, Option<Certificate>)>,
+        tensors: Vec<(String, Tensor)>,
     ) -> Result<Self, FormatError> {
         let mut container = Self { format, metadata, tensors: Vec::new(), files: Vec::new() };
-        for (file, (name, tensor, certificate)) in tensors.into_iter().enumerate() {
+        for (file, (name, tensor)) in tensors.into_iter().enumerate() {
             let (layout, memory, range) = tensor.into_parts();
             let len = to_u64(layout.byte_len());
             container.files.push(ContainerFile::new(path, len, Some(memory)));
@@ -84,7 +84,7 @@ impl Container {
                 name,
                 layout,
                 hash: None,
-                certificate,
+                certificate: None,
                 file,
                 range,
             });
