@@ -175,7 +175,7 @@ mod tests {
         let warm = Sampling { temperature: 1.0, ..Sampling::default() };
         let all = drawn(warm);
         assert!((0..4).all(|token| all.contains(&token)));
-        // softmax: 0.056, 0.415, 0.153, 0.415 of one.
+        // The probabilities are 0.054, 0.400, 0.147 and 0.400.
         let within = |settings, tokens: &[u32]| {
             let drawn = drawn(settings);
             assert!(drawn.iter().all(|token| tokens.contains(token)), "{settings:?}: {drawn:?}");
@@ -183,7 +183,7 @@ mod tests {
         };
         within(Sampling { top_k: 2, ..warm }, &[1, 3]);
         within(Sampling { top_k: 1, ..warm }, &[1]);
-        within(Sampling { top_p: 0.8, ..warm }, &[1, 3]);
+        within(Sampling { top_p: 0.7, ..warm }, &[1, 3]);
         within(Sampling { top_p: 0.9, ..warm }, &[1, 2, 3]);
         within(Sampling { min_p: 0.3, ..warm }, &[1, 2, 3]);
         within(Sampling { min_p: 0.5, ..warm }, &[1, 3]);
