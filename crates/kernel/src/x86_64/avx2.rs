@@ -4,6 +4,7 @@
 //! other; the table is handed out by `x86_64::detected` alone.
 
 mod bf16;
+mod blocks;
 mod f16;
 mod f32;
 mod float;

@@ -2,29 +2,18 @@
 //! and element `j + 16` in its high one.
 
 use super::super::load;
-use super::{scale, sum};
+use super::blocks::dot_with;
+use super::scale;
 use crate::scalar::blocks;
 use apr_tensor::BlockQ4_0;
 use std::arch::x86_64::{
-    __m256, _mm256_add_ps, _mm256_and_si256, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
-    _mm256_fmadd_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_setzero_ps, _mm256_srli_epi32,
-    _mm256_sub_epi32,
+    __m256, _mm256_and_si256, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_fmadd_ps,
+    _mm256_mul_ps, _mm256_set1_epi32, _mm256_srli_epi32, _mm256_sub_epi32,
 };
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn dot(row: &[u8], x: &[f32]) -> f32 {
-    let (pairs, last) = blocks::<BlockQ4_0>(row).as_chunks::<2>();
-    let (x_pairs, x_last) = x.as_chunks::<32>().0.as_chunks::<2>();
-    let mut sums = [_mm256_setzero_ps(); 2];
-    for (blocks, x) in pairs.iter().zip(x_pairs) {
-        load::prefetch_after(blocks);
-        sums[0] = add_block(&blocks[0], &x[0], sums[0]);
-        sums[1] = add_block(&blocks[1], &x[1], sums[1]);
-    }
-    for (block, x) in last.iter().zip(x_last) {
-        sums[0] = add_block(block, x, sums[0]);
-    }
-    sum(_mm256_add_ps(sums[0], sums[1]))
+    dot_with(row, x, |block, x, sums| add_block(block, x, sums))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
