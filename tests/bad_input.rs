@@ -1,7 +1,7 @@
 //! What is refused, and how: one line that names file and cause, one JSON document, no file left.
 
 use crate::checkpoints::{SafeTensors, StoredTensor, copy_model, split_into_shards};
-use crate::harness::{Imported, apr, heldout, json, model, stdout, text};
+use crate::harness::{Imported, apr, heldout, json, model, relabel, stdout, text};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,13 +75,12 @@ fn refusal_complaints(args: &[&str], causes: &[&str]) -> Vec<String> {
         let stdout = String::from_utf8_lossy(&output.stdout);
         let stderr = String::from_utf8_lossy(&output.stderr);
         let has = |text: &str| stderr.contains(text);
-        let escapes = |text: &str| text.contains(['\x1b', '\u{9b}']);
         let mut wrong = Vec::new();
         let mut must = |holds: bool, what: &str| wrong.extend((!holds).then(|| what.to_owned()));
         must(matches!(output.status.code(), Some(1 | 2)), &output.status.to_string());
         must(stderr.lines().count() == 1 && stderr.ends_with('\n'), "not one line on stderr");
         must(!has("panicked") && !has("internal error"), "the program is at fault");
-        must(!escapes(&stdout) && !escapes(&stderr), "escape sequences");
+        must(!stdout.contains('\x1b') && !has("\x1b") && !has("\u{9b}"), "escape sequences");
         for cause in causes {
             must(has(cause), &format!("{cause:?} is not named"));
         }
@@ -136,6 +135,7 @@ fn bad_files(folder: &Path, stored: &Path) -> Vec<BadInput> {
         ("empty.apr", Vec::new(), "empty"),
         ("head.safetensors", safetensors[..100].to_vec(), "truncated"),
         ("head.apr", apr[..100].to_vec(), "truncated"),
+        ("half-head.apr", apr[..30].to_vec(), "truncated"),
         ("short.safetensors", safetensors[..short].to_vec(), "truncated"),
         ("short.apr", apr[..short_apr].to_vec(), "truncated"),
         ("long.safetensors", [&safetensors[..], &[0]].concat(), "accounts for"),
@@ -253,7 +253,11 @@ fn safetensors_headers_that_break_a_rule_are_refused() {
         ("large-dim", one("[18446744073709551615]", "[0,8]", 8), &["left", "too large"]),
         ("large-product", one("[4294967296,4294967296]", "[0,0]", 0), &["left", "too large"]),
         ("rank-9", one("[1,1,1,1,1,1,1,1,1]", "[0,4]", 4), &["left", "9 dimensions"]),
-        ("unknown-type", two(entry("right", "F8_E4M3", "[2]", "[8,10]"), 10), &["right", "F8_E4M3"]),
+        (
+            "unknown-type",
+            two(entry("right", "F8_E4M3", "[2]", "[8,10]"), 10),
+            &["right", "F8_E4M3"],
+        ),
         ("metadata", safetensors(r#"{"__metadata__":{"format":1}}"#, 0), &["__metadata__"]),
         ("no-json", safetensors(r#"{"left":"#, 0), &["header"]),
         ("header-past-file", claims(1000), &["header", "truncated"]),
@@ -318,14 +322,9 @@ fn control_characters_of_a_file_are_escaped_in_reports() {
     let path = folder.path().join("hostile.safetensors");
     let tensor = entry(HOSTILE, "F32", "[2]", "[0,8]");
     fs::write(&path, safetensors(&format!("{{{tensor}}}"), 8)).unwrap();
-    let raw = fs::read(model("tiny-llama").join("model.safetensors")).unwrap();
-    let metadata = format!(r#"{{"__metadata__":{{"{HOSTILE}":"{HOSTILE}"}},"#);
-    let header_len = u64::from_le_bytes(raw[..8].try_into().unwrap()) as usize;
-    let header = std::str::from_utf8(&raw[8..8 + header_len]).unwrap();
-    let (_, rest) = header.split_once("},").unwrap();
+    let hostile: String = serde_json::from_str(&format!("\"{HOSTILE}\"")).unwrap();
     let labelled = folder.path().join("labelled.safetensors");
-    let file = safetensors(&format!("{metadata}{rest}"), 0);
-    fs::write(&labelled, [&file, &raw[8 + header_len..]].concat()).unwrap();
+    relabel("tiny-llama", &json!({hostile.as_str(): hostile}), &labelled);
     for (verb, path) in [("tensors", &path), ("inspect", &labelled)] {
         let report = stdout(&[verb, text(path)]);
         assert!(report.contains("red"), "{verb} does not show the text: {report:?}");
@@ -374,11 +373,14 @@ fn values_that_are_not_finite_are_refused_by_tensor_and_index() {
     for (name, at, index, element, value) in cases {
         let folder = with_weights(name, |weights| put(tensor(weights, at), index, element));
         let place = format!("{index:?}");
-        for recipe in [None, Some("int8"), Some("int4"), Some("f16")] {
-            let reader =
-                [IMPORT[0], recipe.map_or(&[], |_| &["--quantize"]), recipe.as_slice()].concat();
-            complaints.extend(bench.complaints(&[&reader], folder.path(), &[at, &place, value]));
-        }
+        let readers: [&[&str]; 5] = [
+            READERS[0],
+            &["import", "INPUT", "--quantize", "int8", "-o", "OUTPUT"],
+            &["import", "INPUT", "--quantize", "int4", "-o", "OUTPUT"],
+            &["import", "INPUT", "--quantize", "f16", "-o", "OUTPUT"],
+            &["run", "INPUT", "--quantize", "int8", "-p", "one"],
+        ];
+        complaints.extend(bench.complaints(&readers, folder.path(), &[at, &place, value]));
     }
     assert_none(&complaints);
 }
@@ -387,7 +389,7 @@ type Change = fn(&mut SafeTensors);
 
 #[test]
 fn weights_that_are_not_the_models_are_refused_by_tensor_name() {
-    let cases: [(&str, Change, &[&str]); 6] = [
+    let cases: [(&str, Change, &[&str]); 7] = [
         (
             "tiny-qwen2",
             |weights| weights.tensors.retain(|t| !t.name.ends_with("2.self_attn.k_proj.bias")),
@@ -419,6 +421,11 @@ fn weights_that_are_not_the_models_are_refused_by_tensor_name() {
             "tiny-llama",
             |weights| tensor(weights, "model.layers.0.mlp.up_proj.weight").shape.reverse(),
             &["model.layers.0.mlp.up_proj.weight", "[192, 512]", "[512, 192]"],
+        ),
+        (
+            "tiny-llama",
+            |weights| tensor(weights, "model.embed_tokens.weight").dtype = "F8_E4M3".into(),
+            &["model.embed_tokens.weight", "F8_E4M3"],
         ),
         (
             "tiny-gpt2",
@@ -500,7 +507,8 @@ fn a_head_that_equals_the_tied_embedding_is_accepted_and_not_stored_twice() {
         add_head(weights);
     });
     let file = folder.path().join("model.apr");
-    stdout(&["import", text(folder.path()), "-o", text(&file)]);
+    let proof = json(&["import", text(folder.path()), "-o", text(&file)]);
+    assert_eq!(proof["derived"], json!(["lm_head.weight"]), "the head is not accounted for");
     let names = |path: &Path| -> Vec<String> {
         let list = json(&["tensors", text(path)]);
         let name = |tensor: &Value| tensor["name"].as_str().unwrap().to_owned();
@@ -568,7 +576,7 @@ fn a_config_that_says_nothing_or_nonsense_is_refused() {
         config[key] = value;
         config.to_string()
     };
-    let cases: [(String, &[&str]); 13] = [
+    let cases: [(String, &[&str]); 19] = [
         (String::new(), &["config.json"]),
         ("hidden_size: 192".to_owned(), &["config.json"]),
         ("[]".to_owned(), &["config.json", "object"]),
@@ -577,9 +585,15 @@ fn a_config_that_says_nothing_or_nonsense_is_refused() {
         (with("hidden_size", json!(0)), &["hidden_size"]),
         (with("hidden_size", json!(-192)), &["hidden_size"]),
         (with("hidden_size", json!(192.5)), &["hidden_size"]),
+        (with("hidden_size", json!(u64::MAX)), &["config.json"]),
+        (with("head_dim", json!(1_u64 << 62)), &["config.json"]),
+        (with("intermediate_size", json!(513)), &["mlp", "[513, 192]", "[512, 192]"]),
+        (with("num_hidden_layers", json!(5)), &["model.layers.4.", "missing"]),
+        (with("num_hidden_layers", json!(3)), &["model.layers.3."]),
         (with("num_hidden_layers", json!(u64::MAX)), &["model.layers.4."]),
         (with("vocab_size", json!(u64::MAX)), &["model.embed_tokens.weight"]),
         (with("num_attention_heads", json!(u64::MAX)), &["num_attention_heads"]),
+        (with("num_attention_heads", json!(u64::MAX - 1)), &["num_attention_heads"]),
         (with("rms_norm_eps", json!(1e300)), &["rms_norm_eps"]),
         (with("rope_scaling", json!({"type": "linear"})), &["rope_scaling"]),
     ];
@@ -672,6 +686,9 @@ fn shards_outside_the_folder_are_refused_even_if_they_exist() {
         (&moved("./x.safetensors"), &["\"./x.safetensors\""]),
         (&|folder| rename_in_index(folder, SHARDS[1], "/etc/passwd"), &["\"/etc/passwd\""]),
         (&|folder| rename_in_index(folder, SHARDS[1], ""), &["shard name \"\""]),
+        (&|folder| rename_in_index(folder, SHARDS[1], ".."), &["shard name \"..\""]),
+        (&|folder| rename_in_index(folder, SHARDS[1], "a\\b"), &["shard name \"a\\\\b\""]),
+        (&|folder| rename_in_index(folder, SHARDS[1], "a\x1b[31m"), &["shard name", "[31m"]),
     ]);
 }
 
@@ -695,9 +712,20 @@ fn shards_and_index_that_disagree_are_refused() {
     assert_refused_shards(&[
         (&|folder| fs::remove_file(folder.join(SHARDS[1])).unwrap(), &[SHARDS[1]]),
         (&shorten, &[SHARDS[2], "truncated"]),
-        (&|folder| edit_index(folder, |map| map["ghost"] = json!(SHARDS[0])), &["ghost", SHARDS[0]]),
-        (&|folder| edit_index(folder, |map| drop(map.as_object_mut().unwrap().remove(norm))), &[norm]),
+        (
+            &|folder| edit_index(folder, |map| map["ghost"] = json!(SHARDS[0])),
+            &["ghost", SHARDS[0]],
+        ),
+        (
+            &|folder| edit_index(folder, |map| drop(map.as_object_mut().unwrap().remove(norm))),
+            &[norm],
+        ),
         (&|folder| listed_in(folder, SHARDS[0]), &[norm]),
+        (&|folder| listed_in(folder, "else.safetensors"), &["else.safetensors", "No such file"]),
+        (
+            &|folder| drop(fs::copy(folder.join(SHARDS[0]), folder.join(SHARDS[1])).unwrap()),
+            &["model.embed_tokens.weight", SHARDS[1]],
+        ),
         (&copy_norm, &[norm, SHARDS[0]]),
         (&|folder| fs::write(folder.join(INDEX), "{}").unwrap(), &[INDEX, "weight_map"]),
         (&|folder| fs::write(folder.join(INDEX), "no json").unwrap(), &[INDEX]),
@@ -724,7 +752,7 @@ fn arguments_that_make_no_sense_are_refused() {
     let (no_apr, nowhere, a_folder) = (path("model.bin"), path("no/model.apr"), path("dir.apr"));
     fs::create_dir(&a_folder).unwrap();
     let before = fs::read_dir(folder.path()).unwrap().count();
-    let cases: [(&[&str], &[&str]); 16] = [
+    let cases: [(&[&str], &[&str]); 17] = [
         (&["run", source, "-p", &long], &["prompt", "512 positions"]),
         (&["run", source, "-p", &long, "-n", "1"], &["prompt", "512 positions"]),
         (&["run", source, "-p", ""], &["prompt is empty"]),
@@ -733,6 +761,7 @@ fn arguments_that_make_no_sense_are_refused() {
         (&["run", source, "-p", "one", "-n", "18446744073709551615"], &["positions"]),
         (&["run", source, "-p", "one", "--quantize", "int3"], &["int3", "int8, int4"]),
         (&["import", source, "--quantize", "int3", "-o", text(&output)], &["int3", "int8, int4"]),
+        (&["run", source, "-p", "one", "--quantize", "int8", "--pure"], &["--pure", "int8"]),
         (&["import", source, "-o", text(&no_apr)], &[text(&no_apr), ".apr"]),
         (&["import", source, "-o", text(&nowhere)], &[text(&nowhere), "No such file"]),
         (&["import", source, "-o", text(&a_folder)], &[text(&a_folder), "no regular file"]),

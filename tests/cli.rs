@@ -1,375 +1,772 @@
-//! What callers of the command line rely on.
+//! The contract of the command line: what programs that call `apr` rely on.
 
-use crate::checkpoints::SafeTensors;
-use crate::harness::{Golden, Imported, MODELS, apr, failure, heldout, json, model, stdout, text};
-use serde_json::Value;
+use crate::checkpoints::{SafeTensors, StoredTensor, copy_model, split_into_shards};
+use crate::harness::{
+    Forged, Golden, Imported, MODELS, PROMPTS, apr, failure, heldout, json, model, relabel, stdout,
+    text,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use tempfile::TempDir;
 
 const VERBS: [&str; 8] =
     ["import", "run", "verify", "eval", "inspect", "tensors", "validate", "list"];
 
+/// A sound call of every verb.
+struct Calls {
+    stored: Imported,
+    target: TempDir,
+}
+
+impl Calls {
+    fn new() -> Self {
+        Self {
+            stored: Imported::new("tiny-llama", Some("int8")),
+            target: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn all(&self) -> Vec<Vec<String>> {
+        let (source, heldout) = (model("tiny-llama"), heldout());
+        let output = self.target.path().join("model.apr");
+        let (source, stored, output) = (text(&source), self.stored.path(), text(&output));
+        let calls: [&[&str]; 12] = [
+            &["import", source, "--quantize", "int4", "-o", output],
+            &["import", source, "--quantize", "int4", "--plan"],
+            &["run", source, "-p", "one", "-n", "4"],
+            &["run", stored, "one", "-n", "4"],
+            &["verify", stored, "--against", source],
+            &["eval", stored, "--text", text(&heldout)],
+            &["inspect", source],
+            &["inspect", stored],
+            &["tensors", stored],
+            &["validate", source],
+            &["validate", stored],
+            &["list"],
+        ];
+        calls.iter().map(|call| call.iter().map(|&word| word.to_owned()).collect()).collect()
+    }
+}
+
+fn words(call: &[String]) -> Vec<&str> {
+    call.iter().map(String::as_str).collect()
+}
+
 #[test]
-fn version_and_help_are_answered() {
+fn the_version_names_the_program() {
     let version = stdout(&["--version"]);
-    assert!(version.contains("apr") && version.lines().count() == 1, "{version}");
+    assert!(version.starts_with("apr "), "{version:?}");
+    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version:?}");
+}
+
+#[test]
+fn every_verb_explains_its_arguments() {
     for verb in VERBS {
         let help = stdout(&[verb, "--help"]);
-        assert!(help.contains("Usage:") && help.contains("--json"), "{verb}: {help}");
+        for part in [format!("Usage: apr {verb}"), "--json".to_owned()] {
+            assert!(help.contains(&part), "{verb} --help lacks {part:?}:\n{help}");
+        }
     }
 }
 
 #[test]
-fn both_grammars_of_run_give_the_golden_tokens() {
+fn wrong_usage_is_explained_and_prints_no_report() {
+    let calls: [&[&str]; 10] = [
+        &[],
+        &["run", "model", "-p", "one", "-t", "-1"],
+        &["run", "model", "-p", "one", "--top-p", "2"],
+        &["run", "model", "-p", "one", "--top-p", "nan"],
+        &["run"],
+        &["run", "model"],
+        &["import", "model"],
+        &["verify", "model.apr"],
+        &["run", "model", "-p", "one", "-n", "many"],
+        &["no-such-verb"],
+    ];
+    for args in calls {
+        let output = apr(args).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "apr {args:?}: {stderr}");
+        assert!(stderr.contains("Usage:") || stderr.contains("--help"), "apr {args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "apr {args:?} prints a report of wrong usage");
+    }
+}
+
+#[test]
+fn json_is_one_document_wherever_the_flag_stands() {
+    let calls = Calls::new();
+    for call in calls.all() {
+        let call = words(&call);
+        let (behind, before) =
+            ([&call, &["--json"][..]].concat(), [&["--json"], &call[..]].concat());
+        for args in [behind, before] {
+            let printed = stdout(&args);
+            let document: Result<Value, _> = serde_json::from_str(&printed);
+            assert!(document.is_ok_and(|d| d.is_object()), "apr {args:?} prints {printed:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_coloured_when_the_stream_is_no_terminal() {
+    let calls = Calls::new();
+    let mut all = calls.all();
+    all.extend(VERBS.map(|verb| vec![verb.to_owned(), "--help".to_owned()]));
+    all.extend(VERBS.map(|verb| vec![verb.to_owned(), "--no-such-flag".to_owned()]));
+    all.push(vec!["inspect".to_owned(), "/no/such/file".to_owned()]);
+    for call in all {
+        let output = apr(&words(&call)).output().unwrap();
+        for stream in [output.stdout, output.stderr] {
+            assert!(!stream.contains(&0x1B), "{call:?}: {}", String::from_utf8_lossy(&stream));
+        }
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_a_verb_quietly() {
+    let calls = Calls::new();
+    for call in calls.all() {
+        for json in [None, Some("--json")] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let output = Command::new(env!("CARGO_BIN_EXE_apr"))
+                .args(&call)
+                .args(json)
+                .stdout(writer)
+                .output()
+                .unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{call:?} {json:?}: {}\n{stderr}", output.status);
+            assert!(stderr.is_empty(), "{call:?} {json:?} complains: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn both_grammars_of_run_give_the_tokens_of_the_golden() {
     for name in MODELS {
-        let imported = Imported::new(name, Some("int8"));
-        let golden = Golden::load(name, "completion");
-        let first = json(&["run", imported.path(), "-p", &golden.prompt, "-n", "32"]);
-        let second = stdout(&[
-            "run",
-            imported.path(),
-            &golden.prompt,
-            "-n",
-            "32",
-            "-t",
-            "0",
-            "--raw",
-            "-f",
-            "json",
-        ]);
-        let second: Value = serde_json::from_str(&second).unwrap();
-        let tokens: Vec<u32> = first["tokens"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|id| id.as_u64().unwrap() as u32)
-            .collect();
-        assert_eq!(tokens, golden.tokens, "{name}");
-        assert_eq!(first["text"], golden.text.as_str());
-        assert_eq!((&second["tokens"], &second["text"]), (&first["tokens"], &first["text"]));
-        let streamed = stdout(&["run", imported.path(), "-p", &golden.prompt, "-n", "32"]);
-        assert_eq!(streamed, golden.text + "\n");
+        let (folder, stored) = (model(name), Imported::new(name, None));
+        for prompt in PROMPTS {
+            let golden = Golden::load(name, prompt);
+            for path in [text(&folder), stored.path()] {
+                let first = json(&["run", path, "-p", &golden.prompt, "-n", "32"]);
+                let second = ["-n", "32", "-t", "0", "--raw", "-f", "json"];
+                let second = stdout(&[&["run", path, &golden.prompt], &second[..]].concat());
+                for document in [first, serde_json::from_str(&second).unwrap()] {
+                    assert_eq!(document["tokens"], json!(golden.tokens), "{path} {prompt}");
+                    assert_eq!(document["text"], json!(golden.text), "{path} {prompt}");
+                }
+            }
+        }
     }
 }
 
 #[test]
-fn generation_ends_where_it_is_told_to() {
-    let imported = Imported::new("tiny-llama", Some("int8"));
-    let run = |extra: &[&str]| {
-        json(&[&["run", imported.path(), "-p", "The capital of France is"], extra].concat())
+fn text_mode_prints_the_text_and_a_new_line() {
+    for name in MODELS {
+        for prompt in PROMPTS {
+            let (golden, folder) = (Golden::load(name, prompt), model(name));
+            let output = apr(&["run", text(&folder), "-p", &golden.prompt, "-n", "32"]);
+            let output = { output }.output().unwrap();
+            let printed = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(printed, golden.text + "\n", "{name} {prompt}");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(stderr, "", "{name} {prompt}: a remark that nobody reads");
+        }
+    }
+}
+
+#[test]
+fn a_stop_text_ends_the_text_where_it_begins() {
+    let (golden, folder) = (Golden::load("tiny-llama", "completion"), model("tiny-llama"));
+    let characters: Vec<char> = golden.text.chars().collect();
+    for range in [10..13, 20..21, 5..25] {
+        let stop: String = characters[range].iter().collect();
+        let expected = golden.text.split(&stop).next().unwrap();
+        let args = ["run", text(&folder), "-p", &golden.prompt, "-n", "32", "--stop", &stop];
+        let document = json(&args);
+        assert_eq!(document["text"], json!(expected), "{stop:?}");
+        let count = document["tokens"].as_array().unwrap().len();
+        assert!(count < 32, "{count} tokens although {stop:?} occurs");
+        assert_eq!(document["tokens"], json!(golden.tokens[..count]), "{stop:?}");
+        assert_eq!(stdout(&args), format!("{expected}\n"), "{stop:?}");
+    }
+    let never = ["run", text(&folder), "-p", &golden.prompt, "-n", "32", "--stop", "\u{1}never"];
+    assert_eq!(json(&never)["text"], json!(golden.text), "a stop text that does not occur");
+}
+
+#[test]
+fn a_seed_decides_what_is_drawn_on_any_number_of_threads() {
+    let folder = model("tiny-qwen2");
+    let draw = |seed: &str, threads: &str| {
+        let args = ["-p", "The capital", "-n", "32", "-t", "1.5", "--top-k", "40"];
+        let how = ["--seed", seed, "--threads", threads];
+        json(&[&["run", text(&folder)], &args[..], &how].concat())["tokens"].clone()
     };
-    let plain = run(&["-n", "32"]);
-    let stopped = run(&["-n", "32", "--stop", " its", "--stop", "zzz"]);
-    let expected = plain["text"].as_str().unwrap().split(" its").next().unwrap();
-    assert_eq!(stopped["text"], expected);
-    assert_eq!(stopped["stop_reason"], "stop_text");
-    let streamed = stdout(&[
-        "run",
-        imported.path(),
-        "-p",
-        "The capital of France is",
-        "-n",
-        "32",
-        "--stop",
-        " its",
-    ]);
-    assert_eq!(streamed, format!("{expected}\n"));
-    assert_eq!(run(&["-n", "0"])["tokens"].as_array().unwrap().len(), 0);
-    assert_eq!(run(&["-n", "1"])["tokens"].as_array().unwrap().len(), 1);
-    // Without a number: to the end token, which is not part of the text.
+    for seed in ["1", "2", "18446744073709551615"] {
+        assert_eq!(draw(seed, "1"), draw(seed, "3"), "seed {seed}");
+    }
+    assert_ne!(draw("1", "1"), draw("2", "1"), "two seeds draw the same 32 tokens");
+}
+
+#[test]
+fn generation_ends_after_the_number_of_tokens_or_at_the_end_token() {
+    let folder = model("tiny-llama");
+    let run = |extra: &[&str]| {
+        json(&[&["run", text(&folder), "-p", "The capital of France is"], extra].concat())
+    };
+    for count in ["0", "1", "17"] {
+        let tokens = run(&["-n", count])["tokens"].as_array().unwrap().len();
+        assert_eq!(tokens.to_string(), count, "number of tokens");
+    }
     let free = run(&[]);
     assert_eq!(free["stop_reason"], "end_token", "{free}");
-    assert_eq!(free["tokens"].as_array().unwrap().last().unwrap(), 0);
-    assert!(!free["text"].as_str().unwrap().contains("<|endoftext|>"));
+    assert_eq!(free["tokens"].as_array().unwrap().last(), Some(&json!(0)), "{free}");
+    let said = free["text"].as_str().unwrap();
+    assert!(!said.contains("<|endoftext|>"), "the end token is part of the text: {said:?}");
 }
 
 #[test]
-fn sampling_depends_on_its_seed_alone() {
-    let imported = Imported::new("tiny-qwen2", Some("int4"));
-    let run = |seed: &str, threads: &str| {
-        let args =
-            ["run", imported.path(), "-p", "Hello", "-n", "24", "-t", "1.2", "--top-k", "40"];
-        json(&[&args[..], &["--seed", seed, "--threads", threads]].concat())["tokens"].clone()
-    };
-    assert_eq!(run("1", "1"), run("1", "3"));
-    assert_ne!(run("1", "1"), run("2", "1"));
-}
-
-#[test]
-fn kernel_tables_can_be_forced() {
-    let imported = Imported::new("tiny-llama", Some("int8"));
+fn a_kernel_table_can_be_forced() {
+    let folder = model("tiny-llama");
     let run = |table: &str| {
-        let mut command = apr(&["run", imported.path(), "-p", "Hello", "-n", "2", "--json"]);
+        let mut command = apr(&["run", text(&folder), "-p", "one", "-n", "2", "--json"]);
         command.env("APR_KERNELS", table).output().unwrap()
     };
-    let output: Value = serde_json::from_slice(&run("scalar").stdout).unwrap();
-    assert_eq!(output["kernels"], "scalar");
+    let document: Value = serde_json::from_slice(&run("scalar").stdout).unwrap();
+    assert_eq!(document["kernels"], "scalar", "{document}");
     let unknown = run("abacus");
-    assert_eq!(unknown.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&unknown.stderr).contains("abacus"));
+    let stderr = String::from_utf8(unknown.stderr).unwrap();
+    assert_eq!(unknown.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("abacus") && stderr.lines().count() == 1, "{stderr}");
 }
 
-/// What config.json and the SafeTensors header say, read by the test itself.
+/// What a shipped model is: architecture, layers, heads, kv heads, hidden size, vocabulary.
+const FACTS: [(&str, &str, [usize; 5]); 3] = [
+    ("tiny-llama", "llama", [4, 6, 2, 192, 2048]),
+    ("tiny-qwen2", "qwen2", [4, 4, 2, 256, 2048]),
+    ("tiny-gpt2", "gpt2", [4, 6, 6, 192, 2048]),
+];
+
+/// The weights of a shipped model, read independently.
+fn weights(name: &str) -> SafeTensors {
+    SafeTensors::read(&model(name).join("model.safetensors"))
+}
+
+fn elements(shape: &[usize]) -> usize {
+    if shape.is_empty() { 0 } else { shape.iter().product() }
+}
+
+/// What `inspect --json` must print of a SafeTensors file with a configuration.
 fn expected_inspection(name: &str) -> Value {
-    let config: Value =
-        serde_json::from_slice(&fs::read(model(name).join("config.json")).unwrap()).unwrap();
-    let pick = |keys: [&str; 2]| keys.iter().find_map(|key| config.get(*key)).unwrap().clone();
-    serde_json::json!({
-        "architecture": config["model_type"],
-        "num_layers": pick(["num_hidden_layers", "n_layer"]),
-        "num_heads": pick(["num_attention_heads", "n_head"]),
-        "num_kv_heads": config.get("num_key_value_heads").unwrap_or(&config["n_head"]),
-        "hidden_size": pick(["hidden_size", "n_embd"]),
-        "vocab_size": config["vocab_size"],
+    let (_, architecture, [layers, heads, kv_heads, hidden, vocabulary]) =
+        FACTS.into_iter().find(|(model, ..)| *model == name).unwrap();
+    let tensors = weights(name).tensors;
+    let size = fs::metadata(model(name).join("model.safetensors")).unwrap().len();
+    json!({
+        "architecture": architecture, "num_layers": layers, "num_heads": heads,
+        "num_kv_heads": kv_heads, "hidden_size": hidden, "vocab_size": vocabulary,
+        "format": "safetensors", "file_size": size, "tensor_count": tensors.len(),
+        "total_params": tensors.iter().map(|tensor| elements(&tensor.shape)).sum::<usize>(),
+        "metadata": {"format": "pt"},
     })
 }
 
+/// Every key of `expected` with its value; others may be there too.
+fn assert_holds(found: &Value, expected: &Value, what: &str) {
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&found[key], value, "{key} of {what}");
+    }
+}
+
 #[test]
-fn inspect_says_what_the_files_say() {
+fn inspect_says_what_a_folder_is() {
+    for name in MODELS {
+        let folder = model(name);
+        assert_holds(&json(&["inspect", text(&folder)]), &expected_inspection(name), name);
+        let file = folder.join("model.safetensors");
+        assert_holds(&json(&["inspect", text(&file)]), &expected_inspection(name), name);
+    }
+}
+
+#[test]
+fn inspect_says_what_an_apr_file_is() {
+    for name in MODELS {
+        let stored = Imported::new(name, Some("int4"));
+        let forged = Forged::read(&stored.file);
+        let entries = forged.entries();
+        let params: usize = entries.iter().map(|(_, at)| elements(&forged.shape(*at))).sum();
+        let mut expected = expected_inspection(name);
+        expected["format"] = json!("apr");
+        expected["file_size"] = json!(forged.bytes.len());
+        expected["tensor_count"] = json!(entries.len());
+        expected["total_params"] = json!(params);
+        expected.as_object_mut().unwrap().remove("metadata");
+        let found = json(&["inspect", stored.path()]);
+        assert_holds(&found, &expected, name);
+        let of_source = &found["metadata"]["source_metadata"];
+        assert_eq!(of_source, &json!({"format": "pt"}), "metadata of the source of {name}");
+    }
+}
+
+#[test]
+fn inspect_finds_the_architecture_of_a_file_without_name_and_configuration() {
     let folder = tempfile::tempdir().unwrap();
     for name in MODELS {
-        let weights = model(name).join("model.safetensors");
-        let imported = Imported::new(name, Some("int8"));
-        // A blob of the hub's cache: no extension, no configuration beside it.
+        let blob = folder.path().join(format!("blob-of-{name}"));
+        fs::copy(model(name).join("model.safetensors"), &blob).unwrap();
+        let mut expected = expected_inspection(name);
+        // No tensor tells the number of heads, and nothing is guessed.
+        expected["num_heads"] = Value::Null;
+        expected["num_kv_heads"] = Value::Null;
+        assert_holds(&json(&["inspect", text(&blob)]), &expected, name);
+    }
+}
+
+/// Runs a verb with bytes on standard input, in a folder.
+fn piped(args: &[&str], bytes: &[u8], folder: &Path) -> Value {
+    let mut command = apr(args);
+    let output = command.arg("--json").current_dir(folder).write_stdin(bytes).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "apr {args:?}: {}\n{stderr}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The part of a SafeTensors file before its tensors.
+fn header(name: &str) -> Vec<u8> {
+    let mut bytes = fs::read(model(name).join("model.safetensors")).unwrap();
+    let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes.truncate(8 + len);
+    bytes
+}
+
+#[test]
+fn the_header_suffices_on_a_pipe() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    for name in MODELS {
+        let stored = Imported::new(name, Some("int8"));
+        let forged = Forged::read(&stored.file);
+        let bare = elsewhere.path().join(name);
+        fs::copy(model(name).join("model.safetensors"), &bare).unwrap();
+        let longer = [header(name), vec![0; 5000]].concat();
+        let sources = [
+            (header(name), bare.clone()),
+            (longer, bare),
+            (forged.bytes[..forged.data()].to_vec(), stored.file.clone()),
+            (forged.bytes[..forged.bytes.len() / 2].to_vec(), stored.file),
+        ];
+        for (bytes, file) in sources {
+            for verb in ["inspect", "tensors"] {
+                let expected = json(&[verb, text(&file)]);
+                for path in ["-", "/dev/stdin"] {
+                    let found = piped(&[verb, path], &bytes, elsewhere.path());
+                    assert_eq!(found, expected, "{verb} {path} of {name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_piped_model_is_not_described_by_the_configuration_of_the_current_folder() {
+    let found = piped(&["inspect", "-"], &header("tiny-llama"), &model("tiny-gpt2"));
+    assert_eq!(found["architecture"], "llama", "config.json beside no file was read: {found}");
+}
+
+#[test]
+fn a_header_that_ends_early_on_a_pipe_is_refused() {
+    let (bytes, stored) = (header("tiny-gpt2"), Imported::new("tiny-gpt2", None));
+    let forged = Forged::read(&stored.file);
+    let ends = [
+        (&bytes[..0], "empty"),
+        (&bytes[..70], "truncated"),
+        (&bytes[..bytes.len() - 1], "truncated"),
+        (&forged.bytes[..70], "truncated"),
+        (&forged.bytes[..forged.data() - 1], "truncated"),
+    ];
+    for (bytes, cause) in ends {
+        let output = apr(&["inspect", "-"]).write_stdin(bytes).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{} bytes: {stderr}", bytes.len());
+        assert!(stderr.contains(cause), "{} bytes: {stderr}", bytes.len());
+    }
+}
+
+#[test]
+fn a_pipe_is_refused_where_the_tensors_are_needed() {
+    let stderr = failure(&["validate", "-"]);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn inspect_shows_the_metadata_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("labelled");
+    let metadata = json!({"format": "pt", "licence": "MIT", "": "empty key", "naïve": "ключ"});
+    relabel("tiny-qwen2", &metadata, &file);
+    assert_eq!(json(&["inspect", text(&file)])["metadata"], metadata, "__metadata__");
+}
+
+#[test]
+fn a_tensor_without_dimensions_is_a_tensor_but_no_parameters() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_model("tiny-gpt2", folder.path());
+    let mut weights = weights("tiny-gpt2");
+    let (name, dtype) = ("h.0.attn.masked_bias".to_owned(), "F32".to_owned());
+    let bytes = (-1e4f32).to_le_bytes().to_vec();
+    weights.tensors.push(StoredTensor { name, dtype, shape: Vec::new(), bytes });
+    let file = folder.path().join("model.safetensors");
+    weights.write(&file);
+    let found = json(&["inspect", text(folder.path())]);
+    assert_eq!(found["tensor_count"], json!(weights.tensors.len()), "{found}");
+    assert_eq!(found["total_params"], expected_inspection("tiny-gpt2")["total_params"], "{found}");
+    let output = folder.path().join("model.apr");
+    stdout(&["import", text(folder.path()), "-o", text(&output)]);
+    stdout(&["verify", text(&output), "--against", text(folder.path())]);
+}
+
+/// Name, shape and type of every tensor that `tensors --json` lists.
+fn listed(path: &str) -> BTreeMap<String, (Value, Value)> {
+    let list = json(&["tensors", path]);
+    let list = list["tensors"].as_array().unwrap();
+    let tensor = |tensor: &Value| {
+        let name = tensor["name"].as_str().unwrap().to_owned();
+        (name, (tensor["shape"].clone(), tensor["dtype"].clone()))
+    };
+    let map: BTreeMap<_, _> = list.iter().map(tensor).collect();
+    assert_eq!(map.len(), list.len(), "{path}: a tensor is listed twice");
+    map
+}
+
+#[test]
+fn tensors_lists_what_the_header_of_the_file_says() {
+    for name in MODELS {
+        let folder = model(name);
+        let expected: BTreeMap<_, _> = weights(name)
+            .tensors
+            .into_iter()
+            .map(|tensor| (tensor.name, (json!(tensor.shape), json!(tensor.dtype))))
+            .collect();
+        assert_eq!(listed(text(&folder)), expected, "{name}");
+        assert_eq!(listed(text(&folder.join("model.safetensors"))), expected, "{name}");
+    }
+}
+
+/// The names of the types of docs/format.md that a recipe gives.
+fn type_name(number: u32) -> &'static str {
+    let names = [(0, "F32"), (1, "F16"), (2, "Q4_0"), (8, "Q8_0"), (30, "BF16")];
+    names.into_iter().find(|(known, _)| *known == number).unwrap().1
+}
+
+/// Name, shape, type and bytes of every tensor of an `.apr` file, read by docs/format.md.
+fn stored_tensors(path: &Path) -> BTreeMap<String, (Value, Value, usize)> {
+    let forged = Forged::read(path);
+    let tensor = |(name, at): (String, usize)| {
+        let number = u32::from_le_bytes(forged.bytes[at..at + 4].try_into().unwrap());
+        let dtype = json!(type_name(number));
+        (name, (json!(forged.shape(at)), dtype, forged.u64_at(at + 16)))
+    };
+    forged.entries().into_iter().map(tensor).collect()
+}
+
+#[test]
+fn tensors_lists_what_the_index_of_an_apr_file_says() {
+    for name in MODELS {
+        let stored = Imported::new(name, Some("int4"));
+        let expected: BTreeMap<_, _> = stored_tensors(&stored.file)
+            .into_iter()
+            .map(|(name, (shape, dtype, _))| (name, (shape, dtype)))
+            .collect();
+        assert_eq!(listed(stored.path()), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_tensor_without_elements_is_listed_and_validated() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    let mut weights = weights("tiny-llama");
+    for shape in [vec![0], vec![0, 4], vec![4, 0]] {
+        let (name, dtype) = (format!("empty{shape:?}"), "F32".to_owned());
+        weights.tensors.push(StoredTensor { name, dtype, shape, bytes: Vec::new() });
+    }
+    weights.write(&file);
+    let list = listed(text(&file));
+    assert_eq!(list["empty[4, 0]"], (json!([4, 0]), json!("F32")), "{list:?}");
+    let output = apr(&["validate", text(&file), "--json"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["total_tensors"], json!(weights.tensors.len()), "{report}");
+    assert_eq!(output.status.code(), Some(1), "unknown tensors are no model: {report}");
+}
+
+/// Checks that a validation counts its own checks right.
+fn assert_consistent(report: &Value, what: &str) {
+    let checks = report["checks"].as_array().unwrap();
+    let status = |status: &str| checks.iter().filter(|c| c["status"] == status).count();
+    assert_eq!(report["total_checks"], json!(checks.len()), "{what}: {report}");
+    assert_eq!(report["failed"], json!(status("FAIL")), "{what}: {report}");
+    assert_eq!(status("PASS") + status("FAIL"), checks.len(), "{what}: {report}");
+    let named = |check: &Value| check["name"].as_str().is_some_and(|name| !name.is_empty());
+    assert!(!checks.is_empty() && checks.iter().all(named), "{what}: {report}");
+}
+
+#[test]
+fn validate_passes_sound_files() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in MODELS {
+        let (source, stored) = (model(name), Imported::new(name, Some("int4")));
         let blob = folder.path().join(name);
-        fs::copy(&weights, &blob).unwrap();
-        let stored = SafeTensors::read(&weights).tensors;
-        let params: usize =
-            stored.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
-        let expected = expected_inspection(name);
-        for (path, format) in [
-            (model(name), "safetensors"),
-            (weights.clone(), "safetensors"),
-            (blob, "safetensors"),
-            (imported.file.clone(), "apr"),
+        fs::copy(source.join("model.safetensors"), &blob).unwrap();
+        let published = weights(name).tensors.len();
+        for (path, format, tensors) in [
+            (&source, "safetensors", published),
+            (&blob, "safetensors", published),
+            (&stored.file, "apr", stored_tensors(&stored.file).len()),
         ] {
-            let found = json(&["inspect", text(&path)]);
-            for (key, value) in expected.as_object().unwrap() {
-                // The number of heads cannot be seen in the weights.
-                let unknown = path.starts_with(folder.path()) && key.ends_with("heads");
-                let value = if unknown { &Value::Null } else { value };
-                assert_eq!(&found[key], value, "{name}: {key} of {}", path.display());
-            }
-            assert_eq!(found["format"], format);
-            let file = if path.is_dir() { &weights } else { &path };
-            assert_eq!(found["file_size"], fs::metadata(file).unwrap().len());
-            if format == "safetensors" {
-                assert_eq!(found["tensor_count"], stored.len());
-                assert_eq!(found["total_params"], params);
-                assert_eq!(found["metadata"]["format"], "pt");
-            } else {
-                assert_eq!(found["metadata"]["source_metadata"]["format"], "pt");
-            }
+            let report = json(&["validate", text(path)]);
+            let expected = json!({
+                "failed": 0, "total_tensors": tensors, "total_nan": 0, "total_inf": 0,
+                "format": format,
+            });
+            assert_holds(&report, &expected, text(path));
+            assert_consistent(&report, text(path));
         }
     }
 }
 
 #[test]
-fn a_header_from_a_pipe_suffices_to_inspect() {
-    let imported = Imported::new("tiny-gpt2", Some("int8"));
-    for path in [model("tiny-gpt2").join("model.safetensors"), imported.file.clone()] {
-        let bytes = fs::read(&path).unwrap();
-        // Half of the file: the header and some data.
-        let head = &bytes[..bytes.len() / 2];
-        for verb in ["inspect", "tensors"] {
-            let expected = json(&[verb, text(&path)]);
-            for pipe in ["-", "/dev/stdin"] {
-                let output = apr(&[verb, pipe, "--json"]).write_stdin(head).output().unwrap();
-                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-                let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-                let (key, beside) = if verb == "inspect" {
-                    ("total_params", "file_size")
-                } else {
-                    ("tensors", "tensors")
-                };
-                assert_eq!((&found[key], &found[beside]), (&expected[key], &expected[beside]));
-            }
-        }
-        let short = apr(&["inspect", "-"]).write_stdin(&bytes[..70]).output().unwrap();
-        assert_eq!(short.status.code(), Some(1));
-        assert!(String::from_utf8_lossy(&short.stderr).contains("truncated"));
-    }
-}
-
-#[test]
-fn tensors_lists_what_the_header_lists() {
-    for name in MODELS {
-        let path = model(name).join("model.safetensors");
-        let mut stored = SafeTensors::read(&path).tensors;
-        stored.sort_by(|a, b| a.name.cmp(&b.name));
-        let listed = json(&["tensors", text(&path)]);
-        let listed = listed["tensors"].as_array().unwrap();
-        assert_eq!(listed.len(), stored.len());
-        for (listed, stored) in listed.iter().zip(&stored) {
-            assert_eq!(listed["name"], stored.name.as_str());
-            assert_eq!(listed["dtype"], stored.dtype.as_str());
-            assert_eq!(listed["shape"], serde_json::json!(stored.shape));
-        }
-    }
-}
-
-#[test]
-fn validate_reports_every_check() {
-    for name in MODELS {
-        let imported = Imported::new(name, Some("int4"));
-        for (path, format, checks) in
-            [(model(name), "safetensors", 4), (imported.file.clone(), "apr", 6)]
-        {
-            let report = json(&["validate", text(&path)]);
-            let list = report["checks"].as_array().unwrap();
-            assert!(
-                list.iter().all(|check| check["name"].is_string() && check["status"] == "PASS")
-            );
-            assert_eq!(report["total_checks"], list.len());
-            assert_eq!(list.len(), checks, "{report}");
-            for key in ["failed", "total_nan", "total_inf"] {
-                assert_eq!(report[key], 0, "{report}");
-            }
-            let tensors = json(&["tensors", text(&path)]);
-            assert_eq!(report["total_tensors"], tensors["tensors"].as_array().unwrap().len());
-            assert_eq!(report["format"], format);
-        }
-    }
-}
-
-#[test]
-fn plans_say_what_imports_do() {
-    let source = model("tiny-qwen2");
-    let plan = |extra: &[&str]| {
-        json(&[&["import", text(&source), "--quantize", "int4", "--plan"], extra].concat())
-    };
-    let dtype_of = |report: &Value, name: &str| -> Value {
-        let tensors = report["tensors"].as_array().unwrap();
-        tensors.iter().find(|tensor| tensor["name"] == name).unwrap()["dtype"].clone()
-    };
-    let embedding = "model.embed_tokens.weight";
-    let (int4, pure) = (plan(&[]), plan(&["--pure"]));
-    assert_eq!(
-        (dtype_of(&int4, embedding), dtype_of(&pure, embedding)),
-        ("Q8_0".into(), "Q4_0".into())
-    );
-    assert_eq!(dtype_of(&int4, "model.layers.0.mlp.up_proj.weight"), "Q4_0");
-    assert_eq!(dtype_of(&int4, "model.layers.0.self_attn.q_proj.bias"), "BF16");
-    let imported = Imported::new("tiny-qwen2", Some("int4"));
-    let listed = json(&["tensors", imported.path()]);
-    let sizes = |report: &Value, key: &str| -> u64 {
-        report["tensors"].as_array().unwrap().iter().map(|t| t[key].as_u64().unwrap()).sum()
-    };
-    assert_eq!(int4["output_size"].as_u64().unwrap(), sizes(&listed, "size_bytes"));
-    assert_eq!(sizes(&int4, "size"), sizes(&listed, "size_bytes"));
-}
-
-/// A cache of the hub with one model in it, as `huggingface_hub` lays it out.
-fn hub_cache(folder: &Path, name: &str) -> PathBuf {
-    let repo = folder.join("hub/models--some-org--some.model");
-    let snapshot = repo.join("snapshots/0123abcd");
-    for part in ["refs", "blobs", "snapshots/0123abcd"] {
-        fs::create_dir_all(repo.join(part)).unwrap();
-    }
-    fs::write(repo.join("refs/main"), "0123abcd").unwrap();
-    for file in ["model.safetensors", "config.json", "tokenizer.json"] {
-        let blob = format!("blob-of-{}", file.replace('.', "-"));
-        fs::copy(model(name).join(file), repo.join("blobs").join(&blob)).unwrap();
-        std::os::unix::fs::symlink(format!("../../blobs/{blob}"), snapshot.join(file)).unwrap();
-    }
-    folder.join("hub")
-}
-
-#[test]
-fn models_of_the_hub_cache_are_listed_and_used() {
+fn validate_counts_values_that_are_not_finite_and_fails() {
     let folder = tempfile::tempdir().unwrap();
-    let cache = hub_cache(folder.path(), "tiny-llama");
-    let target = folder.path().join("out.apr");
-    for (variable, value) in [("HF_HUB_CACHE", cache.as_path()), ("HF_HOME", folder.path())] {
-        let call = |args: &[&str]| -> Value {
-            let mut command = apr(&[args, &["--json"]].concat());
-            command.env_remove("HF_HUB_CACHE").env_remove("HF_HOME").env(variable, value);
-            let output = command.output().unwrap();
-            assert!(
-                output.status.success(),
-                "{args:?}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            serde_json::from_slice(&output.stdout).unwrap()
-        };
-        let listed = call(&["list"]);
-        let found = &listed["models"][0];
-        assert!(found["name"].as_str().unwrap().contains("some-org_some.model"), "{listed}");
-        let path = found["path"].as_str().unwrap();
-        assert_eq!(found["size_bytes"], fs::metadata(path).unwrap().len());
-        let name = "hf://some-org/some.model";
-        assert_eq!(call(&["inspect", name])["num_heads"], 6);
-        assert_eq!(call(&["inspect", &format!("{name}@0123abcd")])["num_heads"], 6);
-        let golden = Golden::load("tiny-llama", "code");
-        assert_eq!(
-            call(&["run", name, "-p", &golden.prompt, "-n", "32"])["text"],
-            golden.text.as_str()
-        );
-        assert_eq!(
-            call(&["import", name, "--quantize", "int8", "-o", text(&target)])["verdict"],
-            "proven"
-        );
-        // The blob itself: no name, nothing beside it.
-        let blob = fs::canonicalize(path).unwrap();
-        assert_eq!(call(&["inspect", text(&blob)])["architecture"], "llama");
+    let file = folder.path().join("blob");
+    let (nan, inf, negative) = ([0xC0, 0x7F], [0x80, 0x7F], [0x80, 0xFF]);
+    let cases: [(&[[u8; 2]], u64, u64); 4] =
+        [(&[nan], 1, 0), (&[inf], 0, 1), (&[negative], 0, 1), (&[nan, inf, nan, negative], 2, 2)];
+    for (values, total_nan, total_inf) in cases {
+        let mut weights = weights("tiny-llama");
+        // bf16, one value in each of the last tensors
+        for (tensor, value) in weights.tensors.iter_mut().rev().zip(values) {
+            tensor.bytes[64..66].copy_from_slice(value);
+        }
+        weights.write(&file);
+        let output = apr(&["validate", text(&file), "--json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{values:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let expected = json!({"failed": 1, "total_nan": total_nan, "total_inf": total_inf});
+        assert_holds(&report, &expected, &format!("{values:?}"));
+        assert_consistent(&report, &format!("{values:?}"));
+        let last = weights.tensors.last().unwrap();
+        let stderr = failure(&["validate", text(&file)]);
+        let named =
+            stderr.contains(text(&file)) && (values.len() > 1 || stderr.contains(&last.name));
+        assert!(named && stderr.lines().count() == 1, "{values:?}: {stderr}");
     }
-    let empty =
-        apr(&["list", "--json"]).env("HF_HUB_CACHE", folder.path().join("none")).output().unwrap();
-    let listed: Value = serde_json::from_slice(&empty.stdout).unwrap();
-    assert_eq!(listed["models"], serde_json::json!([]));
 }
 
 #[test]
-fn output_is_plain_when_nobody_looks() {
-    let imported = Imported::new("tiny-llama", Some("int8"));
-    let (source, text_file) = (model("tiny-llama"), heldout());
-    for args in [
-        &[
-            "import",
-            text(&source),
-            "--quantize",
-            "int4",
-            "-o",
-            text(&imported.folder.path().join("x.apr")),
-        ][..],
-        &["run", imported.path(), "-p", "Hello", "-n", "4"],
-        &["verify", imported.path(), "--against", text(&source)],
-        &["eval", imported.path(), "--text", text(&text_file)],
-        &["inspect", imported.path()],
-        &["tensors", imported.path()],
-        &["validate", imported.path()],
-        &["list"],
+fn a_sharded_checkpoint_is_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = model("tiny-qwen2");
+    split_into_shards("tiny-qwen2", folder.path(), 3);
+    let shards = |entry: fs::DirEntry| {
+        let path = entry.path();
+        path.extension()
+            .is_some_and(|e| e == "safetensors")
+            .then(|| entry.metadata().unwrap().len())
+    };
+    let entries = fs::read_dir(folder.path()).unwrap().map(Result::unwrap);
+    let size: u64 = entries.filter_map(shards).sum();
+    let mut expected = expected_inspection("tiny-qwen2");
+    expected["file_size"] = json!(size);
+    assert_holds(&json(&["inspect", text(folder.path())]), &expected, "three shards");
+    assert_eq!(listed(text(folder.path())), listed(text(&source)), "tensors of three shards");
+    let golden = Golden::load("tiny-qwen2", "code");
+    let run = json(&["run", text(folder.path()), "-p", &golden.prompt, "-n", "32"]);
+    assert_eq!(run["tokens"], json!(golden.tokens), "tokens of three shards");
+    let stored = Imported::new("tiny-qwen2", Some("int4"));
+    stdout(&["verify", stored.path(), "--against", text(folder.path())]);
+}
+
+/// A cache as huggingface_hub lays it out: blobs, a snapshot of links to them, and a ref to it.
+fn fill_cache(cache: &Path, organisation: &str, name: &str, files: &Path) {
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+    let repository = cache.join(format!("models--{organisation}--{name}"));
+    let snapshot = repository.join("snapshots").join(COMMIT);
+    for folder in [&repository.join("refs"), &repository.join("blobs"), &snapshot] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    fs::write(repository.join("refs/main"), COMMIT).unwrap();
+    let files = fs::read_dir(files).unwrap().map(|entry| entry.unwrap().path());
+    for (at, file) in files.filter(|path| path.is_file()).enumerate() {
+        let blob = format!("{at:040x}");
+        fs::copy(&file, repository.join("blobs").join(&blob)).unwrap();
+        let link = snapshot.join(file.file_name().unwrap());
+        symlink(Path::new("../../blobs").join(blob), link).unwrap();
+    }
+}
+
+/// Runs a verb with `--json` and variables of the hub's cache, and returns its document.
+fn with_hub(args: &[&str], variables: &[(&str, &Path)]) -> Value {
+    let mut command = apr(args);
+    command.env_remove("HF_HUB_CACHE").env_remove("HF_HOME").envs(variables.iter().copied());
+    let output = command.arg("--json").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "apr {args:?}: {}\n{stderr}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn list_shows_the_weight_files_of_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, sharded) = (folder.path().join("hub"), folder.path().join("sharded"));
+    split_into_shards("tiny-qwen2", &sharded, 2);
+    fill_cache(&cache, "HuggingFaceTB", "Tiny-1.5", &model("tiny-llama"));
+    fill_cache(&cache, "org", "two--shards", &sharded);
+    fs::write(cache.join("version.txt"), "1").unwrap();
+    fs::create_dir_all(cache.join("datasets--org--text/refs")).unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    for variables in [
+        vec![("HF_HUB_CACHE", cache.as_path())],
+        vec![("HF_HOME", folder.path())],
+        vec![("HF_HUB_CACHE", cache.as_path()), ("HF_HOME", empty.path())],
     ] {
-        let output = apr(args).output().unwrap();
-        assert!(output.status.success(), "apr {args:?}");
-        assert!(!output.stdout.contains(&0x1b), "apr {args:?}: escapes on standard output");
-        assert!(
-            output.stderr.is_empty(),
-            "apr {args:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert!(!output.stdout.is_empty(), "apr {args:?} prints nothing");
-        json(args);
+        let list = with_hub(&["list"], &variables);
+        let models = list["models"].as_array().unwrap();
+        for (name, files) in [("HuggingFaceTB_Tiny-1.5", 1), ("org_two--shards", 2)] {
+            let of_model = |m: &&Value| m["name"].as_str().unwrap().contains(name);
+            assert_eq!(models.iter().filter(of_model).count(), files, "{name} in {list}");
+        }
+        assert_eq!(models.len(), 3, "something else is listed: {list}");
+        for model in models {
+            let path = PathBuf::from(model["path"].as_str().unwrap());
+            let size = fs::metadata(&path).unwrap().len();
+            assert_eq!(model["size_bytes"], json!(size), "{model}");
+        }
     }
-    assert!(!failure(&["inspect", "nothing"]).contains('\u{1b}'));
+    for nothing in [empty.path(), &empty.path().join("missing")] {
+        let list = with_hub(&["list"], &[("HF_HUB_CACHE", nothing)]);
+        assert_eq!(list["models"], json!([]), "an empty cache");
+    }
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_error() {
-    let imported = Imported::new("tiny-llama", None);
-    for args in
-        [&["tensors", imported.path()][..], &["run", imported.path(), "-p", "Hello", "-n", "99"]]
-    {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_apr"))
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(output.stderr.is_empty());
+fn a_model_of_the_cache_is_read_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("hub");
+    fill_cache(&cache, "org", "tiny", &model("tiny-gpt2"));
+    let golden = Golden::load("tiny-gpt2", "code");
+    let (output, from_folder) = (folder.path().join("model.apr"), Imported::new("tiny-gpt2", None));
+    let commit = "hf://org/tiny@0123456789abcdef0123456789abcdef01234567";
+    for variables in [[("HF_HUB_CACHE", cache.as_path())], [("HF_HOME", folder.path())]] {
+        for name in ["hf://org/tiny", "hf://org/tiny@main", commit] {
+            let found = with_hub(&["inspect", name], &variables);
+            assert_holds(&found, &expected_inspection("tiny-gpt2"), name);
+        }
+        let name = "hf://org/tiny";
+        let run = with_hub(&["run", name, "-p", &golden.prompt, "-n", "32"], &variables);
+        assert_eq!(run["tokens"], json!(golden.tokens), "tokens of {name}");
+        with_hub(&["import", name, "-o", text(&output)], &variables);
+        let tensors = stored_tensors(&output);
+        assert_eq!(tensors, stored_tensors(&from_folder.file), "import of {name}");
+        with_hub(&["verify", text(&output), "--against", name], &variables);
+    }
+}
+
+#[test]
+fn a_blob_of_the_cache_is_recognised_by_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    fill_cache(folder.path(), "org", "tiny", &model("tiny-qwen2"));
+    let list = with_hub(&["list"], &[("HF_HUB_CACHE", folder.path())]);
+    let blob = fs::canonicalize(list["models"][0]["path"].as_str().unwrap()).unwrap();
+    assert_eq!(blob.extension(), None, "{} is no blob", blob.display());
+    assert_eq!(json(&["inspect", text(&blob)])["architecture"], "qwen2", "{}", blob.display());
+}
+
+#[test]
+fn a_name_that_is_not_in_the_cache_fails_in_one_line() {
+    let cache = tempfile::tempdir().unwrap();
+    fill_cache(cache.path(), "org", "tiny", &model("tiny-llama"));
+    let names = [
+        "hf://org/other",
+        "hf://org/tiny@other",
+        "hf://tiny",
+        "hf://",
+        "hf://org/tiny/deeper",
+        "hf://../tiny",
+        "hf://org/tiny@../main",
+    ];
+    for name in names {
+        for verb in ["inspect", "validate"] {
+            let mut command = apr(&[verb, name, "--json"]);
+            let command = command.env("HF_HUB_CACHE", cache.path()).env("HF_HUB_OFFLINE", "1");
+            let output = command.output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{verb} {name}: {stderr}");
+            let one = stderr.lines().count() == 1 && stderr.contains(name);
+            assert!(one, "{verb} {name}: {stderr}");
+            let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert!(document["error"]["message"].is_string(), "{verb} {name}: {document}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_is_what_the_import_does_and_writes_nothing() {
+    let target = tempfile::tempdir().unwrap();
+    let output = target.path().join("model.apr");
+    for name in MODELS {
+        for recipe in ["int4", "int8", "fp16"] {
+            let (source, stored) = (model(name), Imported::new(name, Some(recipe)));
+            let call = ["import", text(&source), "--quantize", recipe, "--plan"];
+            let plan = json(&[&call[..], &["-o", text(&output)]].concat());
+            assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0, "a plan wrote a file");
+            assert_eq!(plan, json(&call), "an output changes the plan");
+            let tensors = stored_tensors(&stored.file);
+            let planned: BTreeMap<String, (Value, Value, usize)> = plan["tensors"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|t| {
+                    let size = t["size"].as_u64().unwrap() as usize;
+                    (
+                        t["name"].as_str().unwrap().into(),
+                        (t["shape"].clone(), t["dtype"].clone(), size),
+                    )
+                })
+                .collect();
+            assert_eq!(planned, tensors, "{name} {recipe}");
+            let written: usize = tensors.values().map(|(.., size)| size).sum();
+            assert_eq!(plan["output_size"], json!(written), "{name} {recipe}");
+            let kept = |tensor: &&StoredTensor| tensors.contains_key(&tensor.name);
+            let of_source = weights(name).tensors;
+            let read: usize = of_source.iter().filter(kept).map(|tensor| tensor.bytes.len()).sum();
+            assert_eq!(plan["input_size"], json!(read), "{name} {recipe}");
+        }
+    }
+}
+
+#[test]
+fn pure_stores_the_embedding_in_int4_too() {
+    let embeddings = [
+        ("tiny-llama", "model.embed_tokens.weight"),
+        ("tiny-qwen2", "model.embed_tokens.weight"),
+        ("tiny-gpt2", "wte.weight"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("model.apr");
+    for (name, embedding) in embeddings {
+        for (pure, dtype) in [(None, "Q8_0"), (Some("--pure"), "Q4_0")] {
+            let source = model(name);
+            let call = [&["import", text(&source), "--quantize", "int4"], pure.as_slice()].concat();
+            let plan = json(&[&call[..], &["--plan"]].concat());
+            let tensors = plan["tensors"].as_array().unwrap();
+            let planned = tensors.iter().find(|tensor| tensor["name"] == embedding).unwrap();
+            assert_eq!(planned["dtype"], dtype, "{name} {pure:?}");
+            stdout(&[&call[..], &["-o", text(&output)]].concat());
+            assert_eq!(listed(text(&output))[embedding].1, dtype, "{name} {pure:?}");
+        }
     }
 }

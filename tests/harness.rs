@@ -83,6 +83,18 @@ pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// Writes the weights of a shipped model with another `__metadata__`.
+pub(crate) fn relabel(name: &str, metadata: &Value, target: &Path) {
+    let file = fs::read(model(name).join("model.safetensors")).unwrap();
+    let header_len = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let (header, data) = file[8..].split_at(header_len);
+    let mut header: Value = serde_json::from_slice(header).unwrap();
+    header["__metadata__"] = metadata.clone();
+    let header = header.to_string();
+    let header_len = (header.len() as u64).to_le_bytes();
+    fs::write(target, [&header_len[..], header.as_bytes(), data].concat()).unwrap();
+}
+
 /// What `transformers` gave.
 pub(crate) struct Golden {
     pub(crate) prompt: String,
@@ -191,6 +203,12 @@ impl Forged {
         let hash = xxhash_rust::xxh3::xxh3_128(&self.bytes[self.tensor(name)]);
         let entry = self.entry(name);
         self.bytes[entry + 24..entry + 40].copy_from_slice(&hash.to_le_bytes());
+    }
+
+    /// Shape of the tensor with this entry.
+    pub(crate) fn shape(&self, entry: usize) -> Vec<usize> {
+        let rank = usize::from(self.bytes[entry + 6]);
+        (0..rank).map(|dim| self.u64_at(entry + 120 + 8 * dim)).collect()
     }
 
     /// Makes seal and checksum true again, and writes the file.

@@ -60,6 +60,18 @@ impl Checkpoint {
         if container.format() == apr::NAME {
             return Ok(Self::embedded(path, container));
         }
+        if container.files().iter().any(|file| file.bytes().is_none()) {
+            // A pipe has no folder whose files could belong to it.
+            let (config, generation_config, tokenizer, chat_template) = (None, None, None, None);
+            return Ok(Self {
+                path,
+                container,
+                config,
+                generation_config,
+                tokenizer,
+                chat_template,
+            });
+        }
         // A file's companions lie beside it.
         let folder = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
         let folder = folder.unwrap_or(Path::new("."));

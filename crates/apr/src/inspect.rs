@@ -103,15 +103,16 @@ impl fmt::Display for Inspection {
             ("tensors", format!("{} ({})", self.tensor_count, dtypes.join(", "))),
             ("parameters", units::count(self.total_params)),
         ] {
-            writeln!(f, "{what:14}{value}")?;
+            writeln!(f, "{what:18}{value}")?;
         }
         for (key, value) in &self.metadata {
+            let key = key.escape_debug().to_string();
             let text = value.as_str().map(|text| text.escape_debug().to_string());
             let text = text.unwrap_or_else(|| value.to_string());
             if text.len() > SHORT_TEXT {
-                writeln!(f, "{key:14}({})", units::bytes(units::size(text.len())))?;
+                writeln!(f, "{key:18}({})", units::bytes(units::size(text.len())))?;
             } else {
-                writeln!(f, "{key:14}{text}")?;
+                writeln!(f, "{key:18}{text}")?;
             }
         }
         Ok(())

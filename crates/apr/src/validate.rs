@@ -51,6 +51,19 @@ pub enum Status {
     Fail,
 }
 
+impl Validation {
+    /// The checks that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.status == Status::Fail)
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.name, self.message)
+    }
+}
+
 impl Check {
     fn new(name: &'static str, result: Result<String, String>) -> Self {
         match result {

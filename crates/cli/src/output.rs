@@ -24,13 +24,17 @@ impl Output {
 
     /// Prints a report.
     pub(crate) fn report(&mut self, report: &(impl Serialize + Display)) -> Result<(), Error> {
-        if self.json { self.document(report) } else { self.text(&report.to_string()) }
+        if self.json {
+            self.document(report)
+        } else {
+            self.text(&escaped(&report.to_string(), &['\n']))
+        }
     }
 
     /// Prints a JSON document.
     pub(crate) fn document(&mut self, document: &impl Serialize) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(document).map_err(io::Error::from);
-        self.text(&(text.map_err(Error::Output)? + "\n"))
+        self.text(&(escape_c1(&text.map_err(Error::Output)?) + "\n"))
     }
 
     /// Prints text at once.
@@ -45,6 +49,11 @@ impl Output {
         }
     }
 
+    /// Says in a line on standard error what a report says at length.
+    pub(crate) fn verdict(&self, text: &str) {
+        message(&format!("apr: {text}"));
+    }
+
     /// Says why a verb failed: a line on standard error, and the document if one is wanted.
     pub(crate) fn error(&mut self, error: &Error) {
         message(&format!("apr: {error}"));
@@ -55,6 +64,24 @@ impl Output {
             let _ = self.document(&document);
         }
     }
+}
+
+/// Escapes the control characters that JSON allows in strings and terminals obey.
+fn escape_c1(json: &str) -> String {
+    let escape = |c: char| match c {
+        '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    json.chars().map(escape).collect()
+}
+
+/// Text in which no control character of a file's names reaches the terminal, except those kept.
+fn escaped(text: &str, keep: &[char]) -> String {
+    let escape = |c: char| {
+        let harmless = !c.is_control() || keep.contains(&c);
+        if harmless { c.to_string() } else { c.escape_default().to_string() }
+    };
+    text.chars().map(escape).collect()
 }
 
 /// Writes to standard output and flushes, so that text streams.
@@ -76,5 +103,5 @@ pub(crate) fn is_broken_pipe(error: &Error) -> bool {
 
 fn message(text: &str) {
     // Nowhere is left to report a standard error that cannot be written.
-    let _ = writeln!(stderr(), "{text}");
+    let _ = writeln!(stderr(), "{}", escaped(text, &[]));
 }

@@ -5,12 +5,11 @@ mod writer;
 
 pub use writer::{AprWriter, NewTensor};
 
-use crate::open::{Header, Parsed};
+use crate::open::Parsed;
 use crate::size::{to_u64, to_usize};
 use crate::{Container, FormatError, Hash128, Malformed, Metadata, TensorEntry};
 use raw::{IndexEntry, RawEntry, RawHeader};
 use std::ops::Range;
-use zerocopy::FromBytes;
 
 /// Name of the format.
 pub const NAME: &str = "apr";
@@ -25,31 +24,41 @@ pub(crate) fn matches(prefix: &[u8]) -> bool {
     prefix.starts_with(&raw::MAGIC)
 }
 
-pub(crate) fn header_len(prefix: &[u8]) -> Result<u64, Malformed> {
-    let header = RawHeader::check(prefix)?;
-    Ok(HEADER_BYTES
-        .saturating_add(header.metadata_len.get())
-        .saturating_add(header.index_len.get()))
-}
-
-pub(crate) fn parse(header: &Header<'_>) -> Result<Parsed, Malformed> {
-    let (raw, metadata, index) = sections(header.bytes)?;
+pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
+    let raw = RawHeader::check(bytes)?;
+    let sections = Sections::of(raw);
+    let truncated = || Malformed::Truncated {
+        what: "header",
+        needed: sections.data.start,
+        found: to_u64(bytes.len()),
+    };
+    let metadata = bytes.get(sections.metadata.clone()).ok_or_else(truncated)?;
+    let index = bytes.get(sections.index.clone()).ok_or_else(truncated)?;
     raw.check_seal(metadata, index)?;
     let metadata: Metadata = serde_json::from_slice(metadata)
         .map_err(|source| Malformed::Json { what: "metadata", source })?;
-    let data = Range { start: header.len(), end: header.len().saturating_add(raw.data_len.get()) };
-    let tensors = entries(index, raw.tensor_count.get(), &data)?;
-    Ok(Parsed { metadata, tensors, file_len: data.end })
+    let tensors = entries(index, raw.tensor_count.get(), &sections.data)?;
+    Ok(Parsed { metadata, tensors, file_len: sections.data.end..=sections.data.end })
 }
 
-/// Header, metadata and index.
-fn sections(bytes: &[u8]) -> Result<(&RawHeader, &[u8], &[u8]), Malformed> {
-    let header = RawHeader::check(bytes)?;
-    let (_, rest) = RawHeader::ref_from_prefix(bytes).map_err(|_| raw::short_header(bytes))?;
-    let metadata_len = to_usize(header.metadata_len.get());
-    let (metadata, index) =
-        rest.split_at_checked(metadata_len).ok_or_else(|| raw::short_header(bytes))?;
-    Ok((header, metadata, index))
+/// Where the sections lie in the file.
+struct Sections {
+    metadata: Range<usize>,
+    index: Range<usize>,
+    data: Range<u64>,
+}
+
+impl Sections {
+    /// Both lengths are limited by `RawHeader::check`.
+    fn of(header: &RawHeader) -> Self {
+        let index = HEADER_BYTES.saturating_add(header.metadata_len.get());
+        let data = index.saturating_add(header.index_len.get());
+        Self {
+            metadata: to_usize(HEADER_BYTES)..to_usize(index),
+            index: to_usize(index)..to_usize(data),
+            data: data..data.saturating_add(header.data_len.get()),
+        }
+    }
 }
 
 /// The entries of the index. Each has the one offset that tiles the data section.

@@ -110,6 +110,14 @@ pub enum Malformed {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// An entry of the header that is not what the format asks for.
+    #[error("tensor {tensor:?}: {source}")]
+    Entry {
+        /// The tensor.
+        tensor: String,
+        /// Where in the entry and why.
+        source: serde_json::Error,
+    },
     /// A version that this program does not read.
     #[error(".apr version {found}, this program reads version {expected}")]
     Version {
@@ -231,6 +239,7 @@ impl Malformed {
         match self {
             Self::UnknownType { tensor, .. }
             | Self::Name { tensor, .. }
+            | Self::Entry { tensor, .. }
             | Self::Layout { tensor, .. }
             | Self::Extent { tensor, .. }
             | Self::Hash { tensor, .. }

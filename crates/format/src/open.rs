@@ -5,28 +5,18 @@ use crate::size::to_u64;
 use crate::{Container, FormatError, Malformed, Metadata, TensorEntry, apr, mmap, safetensors};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// Bytes that suffice to recognise every format and to tell the length of its header.
+/// Bytes that suffice to recognise every format.
 const PREFIX_BYTES: usize = 64;
-
-/// The bytes of a file up to its tensor data.
-pub(crate) struct Header<'a> {
-    pub(crate) bytes: &'a [u8],
-}
-
-impl Header<'_> {
-    pub(crate) fn len(&self) -> u64 {
-        to_u64(self.bytes.len())
-    }
-}
 
 /// What a header says. Ranges of the tensors count from the start of the file.
 pub(crate) struct Parsed {
     pub(crate) metadata: Metadata,
     pub(crate) tensors: Vec<TensorEntry>,
-    /// Size that the file must have.
-    pub(crate) file_len: u64,
+    /// Size that the file must have, and up to which size padding may follow.
+    pub(crate) file_len: RangeInclusive<u64>,
 }
 
 /// A container format.
@@ -36,24 +26,18 @@ pub struct Format {
     /// The extension of its files, without the dot.
     pub extension: &'static str,
     matches: fn(&[u8]) -> bool,
-    header_len: fn(&[u8]) -> Result<u64, Malformed>,
-    parse: fn(&Header<'_>) -> Result<Parsed, Malformed>,
+    /// Reads the header from the first bytes of a file. [`Malformed::Truncated`] says how many
+    /// it needs, as far as it can tell.
+    parse: fn(&[u8]) -> Result<Parsed, Malformed>,
 }
 
 /// Every format that is read.
 pub static FORMATS: &[Format] = &[
-    Format {
-        name: apr::NAME,
-        extension: "apr",
-        matches: apr::matches,
-        header_len: apr::header_len,
-        parse: apr::parse,
-    },
+    Format { name: apr::NAME, extension: "apr", matches: apr::matches, parse: apr::parse },
     Format {
         name: safetensors::NAME,
         extension: "safetensors",
         matches: safetensors::matches,
-        header_len: safetensors::header_len,
         parse: safetensors::parse,
     },
 ];
@@ -78,13 +62,8 @@ pub fn open(path: &Path) -> Result<Container, FormatError> {
     let prefix = bytes.get(..PREFIX_BYTES).unwrap_or(bytes);
     let format = recognise(path, prefix)?;
     let malformed = |cause| FormatError::Malformed { path: path.to_path_buf(), cause };
-    let needed = (format.header_len)(prefix).map_err(malformed)?;
-    let header = usize::try_from(needed)
-        .ok()
-        .and_then(|needed| bytes.get(..needed))
-        .ok_or_else(|| malformed(Malformed::Truncated { what: "header", needed, found: len }))?;
-    let parsed = (format.parse)(&Header { bytes: header }).map_err(malformed)?;
-    check_len(parsed.file_len, len).map_err(malformed)?;
+    let parsed = (format.parse)(bytes).map_err(malformed)?;
+    check_len(&parsed.file_len, len).map_err(malformed)?;
     container(format, parsed, ContainerFile::new(path, len, Some(memory))).map_err(malformed)
 }
 
@@ -108,20 +87,25 @@ fn read_header(path: &Path, stream: &mut dyn Read) -> Result<Container, FormatEr
     let mut bytes = Vec::new();
     let mut read_up_to = |bytes: &mut Vec<u8>, len: u64| {
         let missing = len.saturating_sub(to_u64(bytes.len()));
-        stream.take(missing).read_to_end(bytes).map_err(FormatError::io(path))
+        let read = stream.take(missing).read_to_end(bytes).map_err(FormatError::io(path))?;
+        Ok::<_, FormatError>(read > 0)
     };
     read_up_to(&mut bytes, to_u64(PREFIX_BYTES))?;
     let format = recognise(path, &bytes)?;
     let malformed = |cause| FormatError::Malformed { path: path.to_path_buf(), cause };
-    let needed = (format.header_len)(&bytes).map_err(malformed)?;
-    read_up_to(&mut bytes, needed)?;
-    let header = usize::try_from(needed).ok().and_then(|needed| bytes.get(..needed));
-    let header = header.ok_or_else(|| {
-        let found = to_u64(bytes.len());
-        malformed(Malformed::Truncated { what: "header", needed, found })
-    })?;
-    let parsed = (format.parse)(&Header { bytes: header }).map_err(malformed)?;
-    let file = ContainerFile::new(path, parsed.file_len, None);
+    let parsed = loop {
+        match (format.parse)(&bytes) {
+            Err(Malformed::Truncated { needed, what, found }) => {
+                // At least twice as much, so that a header without a length is read in few steps.
+                let wanted = needed.max(to_u64(bytes.len()).saturating_mul(2));
+                if !read_up_to(&mut bytes, wanted)? {
+                    return Err(malformed(Malformed::Truncated { needed, what, found }));
+                }
+            }
+            parsed => break parsed.map_err(malformed)?,
+        }
+    };
+    let file = ContainerFile::new(path, *parsed.file_len.start(), None);
     container(format, parsed, file).map_err(malformed)
 }
 
@@ -135,12 +119,13 @@ fn recognise(path: &Path, prefix: &[u8]) -> Result<&'static Format, FormatError>
         .ok_or_else(|| FormatError::UnknownFormat { path: path.to_path_buf() })
 }
 
-fn check_len(expected: u64, found: u64) -> Result<(), Malformed> {
-    if found < expected {
-        return Err(Malformed::Truncated { what: "tensor data", needed: expected, found });
+fn check_len(expected: &RangeInclusive<u64>, found: u64) -> Result<(), Malformed> {
+    if found < *expected.start() {
+        let needed = *expected.start();
+        return Err(Malformed::Truncated { what: "tensor data", needed, found });
     }
-    if found > expected {
-        return Err(Malformed::TrailingBytes { expected, found });
+    if found > *expected.end() {
+        return Err(Malformed::TrailingBytes { expected: *expected.end(), found });
     }
     Ok(())
 }

@@ -8,7 +8,7 @@
 //! The rules are those of the `safetensors` crate; the length rule is `TensorLayout`'s.
 
 use crate::json::UniqueMap;
-use crate::open::{Header, Parsed};
+use crate::open::Parsed;
 use crate::size::{to_u64, to_usize};
 use crate::{Container, FormatError, Malformed, Metadata, TensorEntry};
 use apr_tensor::{DType, TensorError, TensorLayout};
@@ -49,16 +49,17 @@ fn header_json_len(prefix: &[u8]) -> Option<u64> {
     prefix.first_chunk::<LENGTH_BYTES>().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-pub(crate) fn header_len(prefix: &[u8]) -> Result<u64, Malformed> {
-    let len = header_json_len(prefix).unwrap_or_default();
+pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
+    let len = header_json_len(bytes).unwrap_or_default();
     if len > MAX_HEADER_BYTES {
         return Err(Malformed::TooLarge { what: "header", len, limit: MAX_HEADER_BYTES });
     }
-    Ok(len.saturating_add(8))
-}
-
-pub(crate) fn parse(header: &Header<'_>) -> Result<Parsed, Malformed> {
-    let json = header.bytes.get(LENGTH_BYTES..).unwrap_or_default();
+    let data_start = len.saturating_add(to_u64(LENGTH_BYTES));
+    let json = bytes.get(LENGTH_BYTES..to_usize(data_start)).ok_or(Malformed::Truncated {
+        what: "header",
+        needed: data_start,
+        found: to_u64(bytes.len()),
+    })?;
     let as_json = |source| Malformed::Json { what: "header", source };
     let UniqueMap(mut entries) =
         serde_json::from_slice::<UniqueMap<Box<RawValue>>>(json).map_err(as_json)?;
@@ -74,12 +75,13 @@ pub(crate) fn parse(header: &Header<'_>) -> Result<Parsed, Malformed> {
         metadata.into_iter().map(|(key, value)| (key, Value::String(value))).collect();
     let mut tensors = Vec::new();
     for (name, raw) in entries {
-        let raw: RawEntry = serde_json::from_str(raw.get())
-            .map_err(|source| Malformed::Json { what: "tensor entry in the header", source })?;
-        tensors.push(entry(name, &raw)?);
+        match serde_json::from_str::<RawEntry>(raw.get()) {
+            Ok(raw) => tensors.push(entry(name, &raw)?),
+            Err(source) => return Err(Malformed::Entry { tensor: name, source }),
+        }
     }
-    let data_len = tile(&mut tensors, header.len())?;
-    Ok(Parsed { metadata, tensors, file_len: header.len().saturating_add(data_len) })
+    let file_len = data_start.saturating_add(tile(&mut tensors, data_start)?);
+    Ok(Parsed { metadata, tensors, file_len: file_len..=file_len })
 }
 
 /// A tensor whose range is still relative to the data section.

@@ -142,7 +142,7 @@ fn place(
         .or_else(|| container.entry(prefixed.as_deref()?))
         .ok_or_else(|| ModelError::MissingTensor { tensor: name.clone() })?;
     let transposed = naming == Naming::Published && tensor.stored == Stored::InOut;
-    let mut expected = config.shape(tensor.role).unwrap_or_default();
+    let mut expected = config.shape(tensor.role);
     if transposed {
         expected.reverse();
     }

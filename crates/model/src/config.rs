@@ -41,34 +41,44 @@ impl ModelConfig {
     /// # Errors
     /// When the architecture is not supported, a key that matters is missing, or a setting asks
     /// for a computation that is not built. Nothing is guessed.
-    pub fn from_json(config: &Value) -> Result<Self, ModelError> {
-        let arch = find_arch(config)?;
+    pub fn from_json(json: &Value) -> Result<Self, ModelError> {
+        let arch = find_arch(json)?;
         for requirement in arch.requirements {
-            check(arch, requirement, config)?;
+            check(arch, requirement, json)?;
         }
         let keys = &arch.config;
-        let hidden_size = count(config, keys.hidden_size)?;
-        let heads = count(config, keys.heads)?;
-        let kv_heads = keys.kv_heads.map_or(Ok(heads), |key| count(config, key))?;
+        let hidden_size = count(json, keys.hidden_size)?;
+        let heads = count(json, keys.heads)?;
+        let kv_heads = keys.kv_heads.map_or(Ok(heads), |key| count(json, key))?;
         if !heads.is_multiple_of(kv_heads) {
             let key = keys.kv_heads.unwrap_or(keys.heads);
-            return Err(bad(key, &Value::from(kv_heads), "a divisor of the number of heads"));
+            let value = format!("{kv_heads}, which does not divide {:?} ({heads})", keys.heads);
+            return Err(ModelError::BadKey { key, value, expected: "a divisor of it" });
         }
-        Ok(Self {
+        let config = Self {
             arch,
             hidden_size,
-            layers: count(config, keys.layers)?,
+            layers: count(json, keys.layers)?,
             heads,
             kv_heads,
-            head_dim: head_dim(config, arch, hidden_size, heads)?,
-            mlp_size: mlp_size(config, arch, hidden_size)?,
-            vocab_size: count(config, keys.vocab_size)?,
-            max_positions: count(config, keys.max_positions)?,
-            norm_eps: number(config, keys.norm_eps)?,
-            rope_theta: rope_theta(config, arch)?,
-            tied: tied(config, arch)?,
-            end_tokens: end_tokens(config)?,
-        })
+            head_dim: head_dim(json, arch, hidden_size, heads)?,
+            mlp_size: mlp_size(json, arch, hidden_size)?,
+            vocab_size: count(json, keys.vocab_size)?,
+            max_positions: count(json, keys.max_positions)?,
+            norm_eps: number(json, keys.norm_eps)?,
+            rope_theta: rope_theta(json, arch)?,
+            tied: tied(json, arch)?,
+            end_tokens: end_tokens(json)?,
+        };
+        // From here on the product of two parameters cannot overflow.
+        if arch.tensors.iter().any(|tensor| config.try_shape(tensor.role).is_none()) {
+            return Err(bad(
+                keys.heads,
+                &Value::from(heads),
+                "a number of heads that can be addressed",
+            ));
+        }
+        Ok(config)
     }
 
     /// Takes the end tokens from the object in `generation_config.json`, if it has any: that is
@@ -84,11 +94,13 @@ impl ModelConfig {
         Ok(self)
     }
 
-    /// The shape of a tensor, `[out, in]` for matrices; `None` for a part that this
-    /// architecture lacks, or where a product of parameters overflows.
+    /// The shape of a tensor, `[out, in]` for matrices.
     #[must_use]
-    pub fn shape(&self, role: TensorRole) -> Option<Vec<usize>> {
-        self.arch.tensor(role)?;
+    pub fn shape(&self, role: TensorRole) -> Vec<usize> {
+        self.try_shape(role).expect("products were checked when the configuration was read")
+    }
+
+    fn try_shape(&self, role: TensorRole) -> Option<Vec<usize>> {
         let hidden = self.hidden_size;
         let query = self.heads.checked_mul(self.head_dim)?;
         let key = self.kv_heads.checked_mul(self.head_dim)?;
@@ -264,7 +276,7 @@ mod tests {
         assert_eq!((config.head_dim, config.kv_size(), config.tied), (64, 192, true));
         assert_eq!(config.end_tokens, [0, 2]);
         let role = TensorRole { part: Part::Key, param: Param::Weight };
-        assert_eq!(config.shape(role), Some(vec![192, 576]));
+        assert_eq!(config.shape(role), [192, 576]);
     }
 
     #[test]

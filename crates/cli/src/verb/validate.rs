@@ -16,6 +16,11 @@ impl Args {
     pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let validation = apr::validate(&Checkpoint::open(&self.model)?, &Bar::default())?;
         output.report(&validation)?;
-        Ok(if validation.failed == 0 { Outcome::Success } else { Outcome::Failure })
+        if validation.failed == 0 {
+            return Ok(Outcome::Success);
+        }
+        let failed: Vec<String> = validation.failures().map(ToString::to_string).collect();
+        output.verdict(&format!("{}: {}", self.model.display(), failed.join("; ")));
+        Ok(Outcome::Failure)
     }
 }
