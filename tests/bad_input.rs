@@ -361,16 +361,17 @@ fn put(tensor: &mut StoredTensor, index: &[usize], element: &[u8]) {
 fn values_that_are_not_finite_are_refused_by_tensor_and_index() {
     let (nan, inf) = (f32::NAN.to_le_bytes(), f32::NEG_INFINITY.to_le_bytes());
     let up = "model.layers.1.mlp.up_proj.weight";
-    let cases: [(&str, &str, &[usize], &[u8], &str); 5] = [
-        ("tiny-llama", up, &[3, 5], &[0xC0, 0x7F], "NaN"),
-        ("tiny-llama", "model.embed_tokens.weight", &[2047, 191], &[0x80, 0x7F], "inf"),
-        ("tiny-llama", "model.norm.weight", &[7], &[0x80, 0xFF], "-inf"),
-        ("tiny-gpt2", "h.0.mlp.c_fc.weight", &[2, 700], &nan, "NaN"),
-        ("tiny-gpt2", "wpe.weight", &[255, 0], &inf, "-inf"),
+    type Place = (&'static str, &'static str, &'static [usize]);
+    let cases: [(Place, &[u8], &str); 5] = [
+        (("tiny-llama", up, &[3, 5]), &[0xC0, 0x7F], "NaN"),
+        (("tiny-llama", "model.embed_tokens.weight", &[2047, 191]), &[0x80, 0x7F], "inf"),
+        (("tiny-llama", "model.norm.weight", &[7]), &[0x80, 0xFF], "-inf"),
+        (("tiny-gpt2", "h.0.mlp.c_fc.weight", &[2, 700]), &nan, "NaN"),
+        (("tiny-gpt2", "wpe.weight", &[255, 0]), &inf, "-inf"),
     ];
     let bench = Bench::new();
     let mut complaints = Vec::new();
-    for (name, at, index, element, value) in cases {
+    for ((name, at, index), element, value) in cases {
         let folder = with_weights(name, |weights| put(tensor(weights, at), index, element));
         let place = format!("{index:?}");
         let readers: [&[&str]; 5] = [
@@ -656,8 +657,11 @@ fn rename_in_index(folder: &Path, shard: &str, name: &str) {
     });
 }
 
+/// What breaks a checkpoint of three shards, and what the message names.
+type ShardCase<'a> = (&'a dyn Fn(&Path), &'a [&'a str]);
+
 /// Breaks a checkpoint of three shards, and expects that it is refused.
-fn assert_refused_shards(cases: &[(&dyn Fn(&Path), &[&str])]) {
+fn assert_refused_shards(cases: &[ShardCase<'_>]) {
     let bench = Bench::new();
     let mut complaints = Vec::new();
     for (damage, causes) in cases {
@@ -723,7 +727,9 @@ fn shards_and_index_that_disagree_are_refused() {
         (&|folder| listed_in(folder, SHARDS[0]), &[norm]),
         (&|folder| listed_in(folder, "else.safetensors"), &["else.safetensors", "No such file"]),
         (
-            &|folder| drop(fs::copy(folder.join(SHARDS[0]), folder.join(SHARDS[1])).unwrap()),
+            &|folder| {
+                fs::copy(folder.join(SHARDS[0]), folder.join(SHARDS[1])).unwrap();
+            },
             &["model.embed_tokens.weight", SHARDS[1]],
         ),
         (&copy_norm, &[norm, SHARDS[0]]),

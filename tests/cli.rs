@@ -770,3 +770,16 @@ fn pure_stores_the_embedding_in_int4_too() {
         }
     }
 }
+
+#[test]
+fn a_wrong_command_line_is_one_document_too() {
+    for args in
+        [&["frobnicate", "--json"][..], &["run", "--json"], &["inspect", "a", "b", "--json"]]
+    {
+        let output = apr(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "apr {args:?}");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["error"]["kind"], "usage", "apr {args:?}");
+        assert!(document["error"]["message"].is_string(), "apr {args:?}: {document}");
+    }
+}

@@ -63,8 +63,8 @@ pub struct Generation {
     pub kernels: &'static str,
     /// Threads that ran.
     pub threads: usize,
-    /// Prompt tokens per second, until the first token was known.
-    pub prefill_tokens_per_second: f64,
+    /// Prompt tokens per second, until the first token was known; none if none was asked for.
+    pub prefill_tokens_per_second: Option<f64>,
     /// Tokens per second after the first; none if there was only one.
     pub tokens_per_second: Option<f64>,
 }
@@ -116,11 +116,12 @@ impl TextModel {
         }
         let text = output.finish()?;
         let tokens = seen.split_off(prompt_tokens.len());
-        let first = first.unwrap_or(start);
         let steps = tokens.len().saturating_sub(1);
         Ok(Generation {
-            prefill_tokens_per_second: rate(prompt_tokens.len(), first - start),
-            tokens_per_second: (steps > 0).then(|| rate(steps, first.elapsed())),
+            prefill_tokens_per_second: first.map(|first| rate(prompt_tokens.len(), first - start)),
+            tokens_per_second: first
+                .filter(|_| steps > 0)
+                .map(|first| rate(steps, first.elapsed())),
             tokens,
             text,
             prompt: prompt.to_owned(),

@@ -6,6 +6,7 @@ mod verb;
 
 use clap::Parser;
 use output::Output;
+use std::env;
 use std::panic;
 use std::process::ExitCode;
 
@@ -20,6 +21,18 @@ struct Cli {
     json: bool,
 }
 
+/// Prints what was asked for instead of a verb (help, version), or what is wrong with the command
+/// line: exit code 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    let wants_json = env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && wants_json {
+        Output::new(true).usage(&error.kind().to_string());
+    }
+    // Nowhere is left to report a terminal that cannot be written.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
 /// How a verb ended that was able to do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -31,7 +44,10 @@ enum Outcome {
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| output::internal_error(&panic.to_string())));
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     let mut output = Output::new(cli.json || cli.verb.wants_json());
     match cli.verb.run(&mut output) {
         Ok(Outcome::Success) => ExitCode::SUCCESS,

@@ -54,6 +54,13 @@ impl Output {
         message(&format!("apr: {text}"));
     }
 
+    /// Prints the document of a wrong command line.
+    pub(crate) fn usage(&mut self, text: &str) {
+        let document = json!({"error": {"kind": "usage", "message": text, "tensor": null}});
+        // Standard error says it too; a closed pipe has no reader to tell.
+        let _ = self.document(&document);
+    }
+
     /// Says why a verb failed: a line on standard error, and the document if one is wanted.
     pub(crate) fn error(&mut self, error: &Error) {
         message(&format!("apr: {error}"));
