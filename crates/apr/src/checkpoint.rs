@@ -2,10 +2,11 @@
 //! files of a Hugging Face folder.
 
 use crate::{Error, hub};
-use apr_format::{Container, apr, open, open_header};
+use apr_format::{Container, apr, gguf, open, open_header};
 use apr_model::{Arch, Census, ModelConfig, Naming};
 use apr_token::Tokenizer;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a `.apr` or SafeTensors file, a Hugging Face folder, or `hf://ORG/NAME[@REVISION]`
+    /// Opens a `.apr`, GGUF or SafeTensors file, a Hugging Face folder, or `hf://ORG/NAME[@REVISION]`
     /// from the local cache.
     ///
     /// # Errors
@@ -57,8 +58,10 @@ impl Checkpoint {
     }
 
     fn with_parts(path: PathBuf, container: Container) -> Result<Self, Error> {
-        if container.format() == apr::NAME {
-            return Ok(Self::embedded(path, container));
+        match container.format() {
+            apr::NAME => return Ok(Self::embedded(path, container)),
+            gguf::NAME => return Self::from_gguf(path, container),
+            _ => {}
         }
         if container.files().iter().any(|file| file.bytes().is_none()) {
             // A pipe has no folder whose files could belong to it.
@@ -98,6 +101,19 @@ impl Checkpoint {
         }
     }
 
+    fn from_gguf(path: PathBuf, container: Container) -> Result<Self, Error> {
+        let config = apr_model::hf_config(&container).map_err(Error::model(&path))?;
+        let template = container.metadata().get(crate::gguf::CHAT_TEMPLATE).and_then(Value::as_str);
+        Ok(Self {
+            config: Some(config),
+            generation_config: None,
+            tokenizer: None,
+            chat_template: template.map(str::to_owned),
+            path,
+            container,
+        })
+    }
+
     /// Where it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -116,8 +132,17 @@ impl Checkpoint {
         self.generation_config.as_ref()
     }
 
-    pub(crate) fn tokenizer_json(&self) -> Option<&str> {
-        self.tokenizer.as_deref()
+    /// The tokenizer as a `tokenizer.json`; none if there is none.
+    ///
+    /// # Errors
+    /// When it is in a GGUF file and of a kind that is not supported.
+    pub(crate) fn tokenizer_json(&self) -> Result<Option<Cow<'_, str>>, Error> {
+        if self.naming() != Naming::Gguf {
+            return Ok(self.tokenizer.as_deref().map(Cow::Borrowed));
+        }
+        crate::gguf::tokenizer_json(self.container.metadata())
+            .map(|json| json.map(Cow::Owned))
+            .map_err(|cause| Error::BadPart { path: self.path.clone(), cause })
     }
 
     pub(crate) fn chat_template(&self) -> Option<&str> {
@@ -130,6 +155,8 @@ impl Checkpoint {
         match self.naming() {
             Naming::Canonical => metadata.get(key::SOURCE_METADATA).cloned(),
             Naming::Published => Some(Value::Object(metadata.clone())),
+            // What these keys say is in the configuration and the tokenizer.
+            Naming::Gguf => None,
         }
     }
 
@@ -140,7 +167,11 @@ impl Checkpoint {
 
     /// How its tensors are named and oriented.
     pub(crate) fn naming(&self) -> Naming {
-        if self.container.format() == apr::NAME { Naming::Canonical } else { Naming::Published }
+        match self.container.format() {
+            apr::NAME => Naming::Canonical,
+            gguf::NAME => Naming::Gguf,
+            _ => Naming::Published,
+        }
     }
 
     /// The parameters of the model.
@@ -184,8 +215,8 @@ impl Checkpoint {
     /// When there is none, or it cannot be loaded.
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
         let missing = || Error::MissingPart { path: self.path.clone(), what: "tokenizer.json" };
-        let json = self.tokenizer.as_deref().ok_or_else(missing)?;
-        Tokenizer::from_json(json).map_err(Error::token(&self.path))
+        let json = self.tokenizer_json()?.ok_or_else(missing)?;
+        Tokenizer::from_json(&json).map_err(Error::token(&self.path))
     }
 }
 

@@ -1,13 +1,15 @@
 //! Import: a checkpoint becomes a proven `.apr` file, or a model in memory.
 
 use crate::checkpoint::key;
+use crate::plan::Target;
 use crate::proof::certify;
 use crate::source::Source;
 use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
-use crate::{derived, provenance, units, verify};
-use apr_format::apr::{AprWriter, NewTensor};
-use apr_format::{Container, Metadata, apr};
-use apr_model::ModelConfig;
+use crate::{derived, gguf, provenance, units, verify};
+use apr_format::apr::AprWriter;
+use apr_format::gguf::GgufWriter;
+use apr_format::{Certificate, Container, FormatError, Metadata, NewTensor, apr};
+use apr_model::{ModelConfig, RowOrder};
 use apr_tensor::{EncodeError, Tensor, TensorView};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -30,20 +32,31 @@ impl ImportOptions {
     }
 }
 
-/// What an import by this recipe would do.
+/// What an import by this recipe into this file would do.
 ///
 /// # Errors
-/// When the checkpoint is incomplete, not supported, or cannot be stored by the recipe.
-pub fn plan_import(checkpoint: &Checkpoint, recipe: Recipe) -> Result<Plan, Error> {
-    plan(checkpoint, &checkpoint.config()?, recipe)
+/// When the checkpoint is incomplete, not supported, or cannot be stored by the recipe, or when
+/// no format has the extension of `target`.
+pub fn plan_import(checkpoint: &Checkpoint, target: &Path, recipe: Recipe) -> Result<Plan, Error> {
+    let config = checkpoint.config()?;
+    Plan::new(checkpoint, checkpoint.census(&config)?, &config, (recipe, format_of(target)?))
 }
 
-fn plan(checkpoint: &Checkpoint, config: &ModelConfig, recipe: Recipe) -> Result<Plan, Error> {
-    Plan::new(checkpoint, checkpoint.census(config)?, config.arch.name, recipe)
+/// The format of a file to be written, by its extension.
+fn format_of(target: &Path) -> Result<Target, Error> {
+    match target.extension().and_then(|extension| extension.to_str()) {
+        Some("apr") => Ok(Target::Apr),
+        Some("gguf") => Ok(Target::Gguf),
+        _ => {
+            let target = target.display();
+            Err(Error::Argument(format!("{target}: the output must end in .apr or .gguf")))
+        }
+    }
 }
 
-/// Writes `checkpoint` as the `.apr` file `target` and proves it: the file is read back, and every
-/// tensor compared with its source, before it gets its name. The same input gives the same bytes.
+/// Writes `checkpoint` as the `.apr` or GGUF file `target` and proves it: the file is read back,
+/// and every tensor compared with its source, before it gets its name. The same input gives the
+/// same bytes.
 ///
 /// Memory beyond the file maps: the largest tensor of the output, and a small buffer per thread.
 ///
@@ -59,19 +72,25 @@ pub fn import(
     let config = checkpoint.config()?;
     let census = checkpoint.census(&config)?;
     let derived = derived::check(checkpoint, &config, &census)?;
-    let plan = Plan::new(checkpoint, census, config.arch.name, options.recipe)?;
-    let metadata = metadata(checkpoint, &plan, derived, progress)?;
+    let format = format_of(target)?;
+    let plan = Plan::new(checkpoint, census, &config, (options.recipe, format))?;
+    let mut writer = match format {
+        Target::Apr => {
+            let metadata = metadata(checkpoint, &plan, derived, progress)?;
+            Writer::Apr(AprWriter::create(target, &metadata, plan.new_tensors())?)
+        }
+        Target::Gguf => {
+            let keys = gguf::keys(checkpoint, &config)?;
+            Writer::Gguf(GgufWriter::create(target, &keys, plan.new_tensors())?)
+        }
+    };
+    let order = format.row_order(&config);
     let by_name: BTreeMap<&str, &PlannedTensor> =
         plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-    let new = |tensor: &PlannedTensor| NewTensor {
-        name: tensor.name.clone(),
-        layout: tensor.layout.clone(),
-    };
-    let mut writer = AprWriter::create(target, &metadata, plan.tensors.iter().map(new).collect())?;
     progress.begin(Step::Convert, plan.output_size);
-    for at in 0..writer.order().len() {
+    for at in 0..plan.tensors.len() {
         let tensor = by_name[writer.order()[at].name.as_str()];
-        let source = source(checkpoint, tensor)?;
+        let source = source(checkpoint, tensor, order)?;
         let bytes = encode(&source, tensor, progress)?;
         let view = TensorView::new(&tensor.layout, &bytes)
             .map_err(Error::layout(checkpoint.path(), &tensor.name))?;
@@ -83,12 +102,42 @@ pub fn import(
         verify(&written, checkpoint, progress)
     })?;
     proof.file = target.to_path_buf();
+    plan.recipe.clone_into(&mut proof.recipe);
     proof.exceptions = plan
         .tensors
         .iter()
         .filter_map(|tensor| Some(format!("{}: {}", tensor.name, tensor.exception.as_ref()?)))
         .collect();
     Ok(proof)
+}
+
+/// A file that is being written.
+enum Writer {
+    Apr(AprWriter),
+    Gguf(GgufWriter),
+}
+
+impl Writer {
+    fn order(&self) -> &[NewTensor] {
+        match self {
+            Self::Apr(writer) => writer.order(),
+            Self::Gguf(writer) => writer.order(),
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8], certificate: &Certificate) -> Result<(), FormatError> {
+        match self {
+            Self::Apr(writer) => writer.put(bytes, certificate),
+            Self::Gguf(writer) => writer.put(bytes),
+        }
+    }
+
+    fn commit(self, prove: impl FnOnce(&Path) -> Result<Proof, Error>) -> Result<Proof, Error> {
+        match self {
+            Self::Apr(writer) => writer.commit(prove),
+            Self::Gguf(writer) => writer.commit(prove),
+        }
+    }
 }
 
 /// The model in memory, by this recipe: matrices in the types of the plan, everything that keeps
@@ -99,13 +148,14 @@ pub(crate) fn in_memory(
     recipe: Recipe,
     progress: &dyn Progress,
 ) -> Result<Container, Error> {
-    let plan = plan(checkpoint, config, recipe)?;
+    let (format, order) = (Target::Apr, RowOrder::Halves);
+    let plan = Plan::new(checkpoint, checkpoint.census(config)?, config, (recipe, format))?;
     // Where matrices must be transposed, the map is let go, so that nothing is held twice.
     let share = !plan.tensors.iter().any(|tensor| tensor.placed.transposed);
     let mut tensors = Vec::new();
     progress.begin(Step::Convert, plan.output_size);
     for tensor in &plan.tensors {
-        let source = source(checkpoint, tensor)?;
+        let source = source(checkpoint, tensor, order)?;
         let stored = if share && source.is_kept_as(&tensor.layout) {
             progress.advance(tensor.size);
             source.tensor().clone()
@@ -124,9 +174,13 @@ pub(crate) fn in_memory(
     Ok(Container::in_memory(checkpoint.path(), apr::NAME, Metadata::new(), tensors)?)
 }
 
-fn source(checkpoint: &Checkpoint, tensor: &PlannedTensor) -> Result<Source, Error> {
+fn source(
+    checkpoint: &Checkpoint,
+    tensor: &PlannedTensor,
+    order: RowOrder,
+) -> Result<Source, Error> {
     let stored = checkpoint.container().tensor(&tensor.placed.source)?;
-    Ok(Source::new(stored, &tensor.placed, checkpoint.path()))
+    Ok(Source::new(stored, &tensor.placed, order, checkpoint.path()))
 }
 
 /// The bytes of a tensor in the type of the plan.
@@ -143,12 +197,15 @@ fn encode<'a>(
     let mut bytes = vec![0; layout.byte_len()];
     let chunk_bytes = source.rows_per_chunk().saturating_mul(layout.row_bytes()).max(1);
     bytes.par_chunks_mut(chunk_bytes).zip(source.chunks()).try_for_each(|(bytes, rows)| {
-        let first = rows.start * layout.row_elems();
-        let values = source.read(rows)?;
-        layout
-            .dtype()
-            .encode(&values, bytes)
-            .map_err(|error| encode_error(source, error.offset_by(first)))?;
+        if source.keeps_bytes_of_rows(layout) {
+            source.copy_rows(rows, bytes).map_err(Error::layout(source.path(), source.name()))?;
+        } else {
+            let first = rows.start * layout.row_elems();
+            layout
+                .dtype()
+                .encode(&source.read(rows)?, bytes)
+                .map_err(|error| encode_error(source, error.offset_by(first)))?;
+        }
         progress.advance(units::size(bytes.len()));
         Ok::<(), Error>(())
     })?;
@@ -181,6 +238,6 @@ fn metadata(
     set(key::DERIVED, Some(derived));
     set(key::PROVENANCE, Some(provenance::record(checkpoint, progress)?));
     set(key::SOURCE_METADATA, checkpoint.source_metadata());
-    set(key::TOKENIZER, checkpoint.tokenizer_json().map(Value::from));
+    set(key::TOKENIZER, checkpoint.tokenizer_json()?.map(|json| Value::from(json.into_owned())));
     Ok(metadata)
 }

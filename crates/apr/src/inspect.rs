@@ -45,7 +45,10 @@ pub fn inspect(checkpoint: &Checkpoint) -> Result<Inspection, Error> {
     let container = checkpoint.container();
     let config = checkpoint.config_json().map(|_| checkpoint.config()).transpose()?;
     let (arch, layers) = checkpoint.arch_and_layers()?;
-    let embedding = embedding_shape(checkpoint, arch);
+    let embedding = match &config {
+        Some(config) => Some((config.vocab_size, config.hidden_size)),
+        None => embedding_shape(checkpoint, arch),
+    };
     let mut dtypes = BTreeMap::new();
     for entry in container.tensors() {
         *dtypes.entry(entry.layout.dtype().name()).or_default() += 1;
@@ -84,7 +87,7 @@ fn embedding_shape(checkpoint: &Checkpoint, arch: &Arch) -> Option<(usize, usize
 }
 
 /// Metadata longer than this is shown by its size.
-const SHORT_TEXT: usize = 60;
+const SHORT_TEXT: usize = 45;
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,16 +106,16 @@ impl fmt::Display for Inspection {
             ("tensors", format!("{} ({})", self.tensor_count, dtypes.join(", "))),
             ("parameters", units::count(self.total_params)),
         ] {
-            writeln!(f, "{what:18}{value}")?;
+            writeln!(f, "{what:<34}{value}")?;
         }
         for (key, value) in &self.metadata {
             let key = key.escape_debug().to_string();
             let text = value.as_str().map(|text| text.escape_debug().to_string());
             let text = text.unwrap_or_else(|| value.to_string());
             if text.len() > SHORT_TEXT {
-                writeln!(f, "{key:18}({})", units::bytes(units::size(text.len())))?;
+                writeln!(f, "{key:<34}({})", units::bytes(units::size(text.len())))?;
             } else {
-                writeln!(f, "{key:18}{text}")?;
+                writeln!(f, "{key:<34}{text}")?;
             }
         }
         Ok(())

@@ -23,6 +23,7 @@ mod derived;
 mod error;
 mod eval;
 mod generate;
+mod gguf;
 mod hub;
 mod inspect;
 mod plan;

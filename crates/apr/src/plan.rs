@@ -2,11 +2,44 @@
 
 use crate::units::{self, Table};
 use crate::{Checkpoint, Error, Recipe};
-use apr_model::{Census, PlacedTensor};
-use apr_tensor::TensorLayout;
+use apr_format::NewTensor;
+use apr_model::{Census, ModelConfig, PlacedTensor, RowOrder, TensorRole};
+use apr_tensor::{DType, TensorLayout};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// The kind of file that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// `.apr`, or a model in memory.
+    Apr,
+    /// GGUF.
+    Gguf,
+}
+
+impl Target {
+    /// The type for tensors that no recipe asks anything of; `None` keeps the source's.
+    fn dtype(self, role: TensorRole) -> Option<DType> {
+        // llama.cpp adds norms, biases and positions in single precision only.
+        Some(DType::F32).filter(|_| self == Self::Gguf && !role.is_matrix())
+    }
+
+    fn name(self, placed: &PlacedTensor) -> String {
+        match self {
+            Self::Apr => placed.name.clone(),
+            Self::Gguf => placed.role.gguf_name(placed.layer),
+        }
+    }
+
+    /// The order of the rows within the heads of query and key.
+    pub(crate) const fn row_order(self, config: &ModelConfig) -> RowOrder {
+        match self {
+            Self::Apr => RowOrder::Halves,
+            Self::Gguf => config.arch.gguf_heads,
+        }
+    }
+}
 
 /// What a conversion will do.
 #[derive(Debug, Serialize)]
@@ -57,11 +90,11 @@ impl Plan {
     pub(crate) fn new(
         checkpoint: &Checkpoint,
         census: Census,
-        architecture: &'static str,
-        recipe: Recipe,
+        config: &ModelConfig,
+        (recipe, target): (Recipe, Target),
     ) -> Result<Self, Error> {
         let mut plan = Self {
-            architecture,
+            architecture: config.arch.name,
             recipe: recipe.name,
             tensors: Vec::new(),
             derived: census.derived.iter().map(|derived| derived.source.clone()).collect(),
@@ -75,7 +108,7 @@ impl Plan {
                 .container()
                 .entry(&placed.source)
                 .ok_or_else(|| Error::Argument(format!("{} vanished", placed.source)))?;
-            let planned = PlannedTensor::new(checkpoint, placed, &tensor.layout, recipe)?;
+            let planned = PlannedTensor::new(checkpoint, placed, &tensor.layout, (recipe, target))?;
             plan.elements += units::size(planned.layout.elem_count());
             plan.input_size += units::size(tensor.layout.byte_len());
             plan.output_size += planned.size;
@@ -86,14 +119,28 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The tensors of the file, in the order of the model.
+    pub(crate) fn new_tensors(&self) -> Vec<NewTensor> {
+        let new = |tensor: &PlannedTensor| NewTensor {
+            name: tensor.name.clone(),
+            layout: tensor.layout.clone(),
+        };
+        self.tensors.iter().map(new).collect()
+    }
+}
+
 impl PlannedTensor {
     fn new(
         checkpoint: &Checkpoint,
         placed: PlacedTensor,
         source: &TensorLayout,
-        recipe: Recipe,
+        (recipe, target): (Recipe, Target),
     ) -> Result<Self, Error> {
-        let wanted = recipe.dtype(placed.role).unwrap_or(source.dtype());
+        let wanted = recipe
+            .dtype(placed.role)
+            .or_else(|| target.dtype(placed.role))
+            .unwrap_or(source.dtype());
         if wanted != source.dtype() && !source.dtype().is_float() {
             return Err(Error::SourceType {
                 path: checkpoint.path().to_path_buf(),
@@ -118,7 +165,7 @@ impl PlannedTensor {
         let layout = TensorLayout::new(dtype, &shape)
             .map_err(Error::layout(checkpoint.path(), &placed.source))?;
         Ok(Self {
-            name: placed.name.clone(),
+            name: target.name(&placed),
             role: placed.role.to_string(),
             shape,
             source_dtype: source.dtype().name(),

@@ -207,17 +207,17 @@ fn compare(
     let mut sums = Sums::default();
     let block = stored.dtype().block_elems();
     for (at, (expected, found)) in expected.chunks(block).zip(found.chunks(block)).enumerate() {
-        let bound = bound(source.dtype(), stored.dtype(), expected);
-        sums = sums.merge(compare_block(expected, found, bound).map_err(|within| {
+        let rule = Rule::new(source.dtype(), stored.dtype(), expected);
+        sums = sums.merge(compare_block(expected, found, rule).map_err(|within| {
             let index = first + at * block + within;
             let (tensor, found) = (source.name().to_owned(), found[within]);
             let source_value = expected[within];
             fail(
                 source,
-                if source_value == 0.0 && found.abs() <= bound {
+                if rule.keeps_zero && source_value == 0.0 && found.abs() <= rule.bound {
                     ProofFailure::Zero { tensor, index, found }
                 } else {
-                    let dtype = stored.dtype();
+                    let (dtype, bound) = (stored.dtype(), rule.bound);
                     ProofFailure::Bound { tensor, index, found, source_value, dtype, bound }
                 },
             )
@@ -226,14 +226,25 @@ fn compare(
     Ok(sums)
 }
 
-/// The largest error that storing may leave: none where the type keeps every value.
-fn bound(source: DType, stored: DType, block: &[f32]) -> f32 {
-    if source == stored { 0.0 } else { stored.error_bound(block) }
+/// What a type promises of the elements of a block.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    /// The largest error that storing may leave: none where the type keeps every value.
+    bound: f32,
+    /// Whether zeros stay zero.
+    keeps_zero: bool,
+}
+
+impl Rule {
+    fn new(source: DType, stored: DType, block: &[f32]) -> Self {
+        let bound = if source == stored { 0.0 } else { stored.error_bound(block) };
+        Self { bound, keeps_zero: stored.keeps_zero() }
+    }
 }
 
 /// Sums over a block, or the index of the first element that breaks a rule.
-fn compare_block(expected: &[f32], found: &[f32], bound: f32) -> Result<Sums, usize> {
-    let bound = f64::from(bound);
+fn compare_block(expected: &[f32], found: &[f32], rule: Rule) -> Result<Sums, usize> {
+    let bound = f64::from(rule.bound);
     let (mut lanes, mut lost_zeros) = ([Lane::default(); LANES], 0_u64);
     for (expected, found) in expected.chunks(LANES).zip(found.chunks(LANES)) {
         for ((lane, &expected), &found) in lanes.iter_mut().zip(expected).zip(found) {
@@ -249,18 +260,19 @@ fn compare_block(expected: &[f32], found: &[f32], bound: f32) -> Result<Sums, us
     }
     let lane = lanes.into_iter().fold(Lane::default(), Lane::merge);
     // The maximum passes over a NaN, the sum does not.
-    if lane.max_error > bound || lane.error_power.is_nan() || lost_zeros > 0 {
-        return Err(first_wrong(expected, found, bound));
+    if lane.max_error > bound || lane.error_power.is_nan() || (rule.keeps_zero && lost_zeros > 0) {
+        return Err(first_wrong(expected, found, rule));
     }
     let bound_share = if bound > 0.0 { lane.max_error / bound } else { 0.0 };
     Ok(Sums { lane, bound, bound_share })
 }
 
 /// The first element of a block that is past the bound, or was zero and is not.
-fn first_wrong(expected: &[f32], found: &[f32], bound: f64) -> usize {
+fn first_wrong(expected: &[f32], found: &[f32], rule: Rule) -> usize {
     let wrong = |(&expected, &found): (&f32, &f32)| {
         let error = (f64::from(expected) - f64::from(found)).abs();
-        error > bound || error.is_nan() || (expected == 0.0 && found != 0.0)
+        let lost_zero = rule.keeps_zero && expected == 0.0 && found != 0.0;
+        error > f64::from(rule.bound) || error.is_nan() || lost_zero
     };
     expected.iter().zip(found).position(wrong).unwrap_or_default()
 }

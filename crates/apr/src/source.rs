@@ -1,7 +1,7 @@
 //! A source tensor as the decoder will see it: in single precision, rows by output.
 
 use crate::Error;
-use apr_model::PlacedTensor;
+use apr_model::{PlacedTensor, RowOrder};
 use apr_tensor::{DType, Tensor, TensorError, TensorLayout, TensorView};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -15,14 +15,56 @@ const CHUNK_ELEMS: usize = 1 << 14;
 pub(crate) struct Source {
     tensor: Tensor,
     transposed: bool,
+    rows: Rows,
     name: String,
     path: PathBuf,
 }
 
+/// Which row of the source is which row of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    /// The same.
+    Same,
+    /// Rows of heads of this size: halves of the source become neighbours.
+    HalvesToNeighbours { head_dim: usize },
+    /// Rows of heads of this size: neighbours of the source become halves.
+    NeighboursToHalves { head_dim: usize },
+}
+
+impl Rows {
+    fn new(from: RowOrder, to: RowOrder, head_dim: usize) -> Self {
+        match (from, to) {
+            (RowOrder::Halves, RowOrder::Neighbours) => Self::HalvesToNeighbours { head_dim },
+            (RowOrder::Neighbours, RowOrder::Halves) => Self::NeighboursToHalves { head_dim },
+            (RowOrder::Halves, RowOrder::Halves) | (RowOrder::Neighbours, RowOrder::Neighbours) => {
+                Self::Same
+            }
+        }
+    }
+
+    fn of(self, row: usize) -> usize {
+        match self {
+            Self::Same => row,
+            Self::HalvesToNeighbours { head_dim } => {
+                let (head, within) = (row / head_dim, row % head_dim);
+                head * head_dim + within % 2 * (head_dim / 2) + within / 2
+            }
+            Self::NeighboursToHalves { head_dim } => {
+                let (head, within) = (row / head_dim, row % head_dim);
+                let half = head_dim / 2;
+                head * head_dim + within % half * 2 + within / half
+            }
+        }
+    }
+}
+
 impl Source {
-    pub(crate) fn new(tensor: Tensor, placed: &PlacedTensor, path: &Path) -> Self {
+    /// The tensor as a file in which the rows of its heads have this order will hold it.
+    pub(crate) fn new(tensor: Tensor, placed: &PlacedTensor, order: RowOrder, path: &Path) -> Self {
         let (name, path) = (placed.source.clone(), path.to_path_buf());
-        Self { tensor, transposed: placed.transposed, name, path }
+        let head_dim = placed.heads.map_or(1, |heads| tensor.layout().row_count() / heads);
+        let rows = Rows::new(placed.row_order, order, head_dim);
+        Self { tensor, transposed: placed.transposed, rows, name, path }
     }
 
     pub(crate) fn dtype(&self) -> DType {
@@ -52,7 +94,25 @@ impl Source {
 
     /// Whether a tensor of this layout is a copy of the source, byte for byte.
     pub(crate) fn is_kept_as(&self, layout: &TensorLayout) -> bool {
+        self.keeps_bytes_of_rows(layout) && self.rows == Rows::Same
+    }
+
+    /// Whether every row of a tensor of this layout is a row of the source, byte for byte.
+    pub(crate) fn keeps_bytes_of_rows(&self, layout: &TensorLayout) -> bool {
         !self.transposed && self.dtype() == layout.dtype()
+    }
+
+    /// The bytes of a range of rows.
+    ///
+    /// # Errors
+    /// When the tensor does not have these rows.
+    pub(crate) fn copy_rows(&self, rows: Range<usize>, out: &mut [u8]) -> Result<(), TensorError> {
+        let row_bytes = self.tensor.layout().row_bytes();
+        for (row, out) in rows.zip(out.chunks_exact_mut(row_bytes.max(1))) {
+            let row = self.rows.of(row);
+            out.copy_from_slice(self.view().row_bytes(row..row + 1)?);
+        }
+        Ok(())
     }
 
     /// `[rows, cols]` as the decoder sees them.
@@ -83,10 +143,15 @@ impl Source {
     pub(crate) fn read(&self, rows: Range<usize>) -> Result<Vec<f32>, Error> {
         let (_, cols) = self.rows_and_cols();
         let mut values = vec![0.0; rows.len() * cols];
-        let read = if self.transposed {
-            self.read_transposed(&rows, &mut values)
-        } else {
-            self.view().decode_rows(rows.clone(), &mut values)
+        let read = match (self.transposed, self.rows) {
+            (true, _) => self.read_transposed(&rows, &mut values),
+            (false, Rows::Same) => self.view().decode_rows(rows.clone(), &mut values),
+            (false, Rows::HalvesToNeighbours { .. } | Rows::NeighboursToHalves { .. }) => {
+                rows.clone().zip(values.chunks_exact_mut(cols.max(1))).try_for_each(|(row, out)| {
+                    let row = self.rows.of(row);
+                    self.view().decode_rows(row..row + 1, out)
+                })
+            }
         };
         read.map_err(Error::layout(&self.path, &self.name))?;
         match values.iter().position(|value| !value.is_finite()) {
@@ -112,6 +177,7 @@ impl Source {
     fn not_finite(&self, at: usize, value: f32) -> Error {
         let (_, cols) = self.rows_and_cols();
         let shape = self.tensor.layout().shape();
+        let at = self.rows.of(at / cols) * cols + at % cols;
         let index = if self.transposed {
             vec![at % cols, at / cols]
         } else {
@@ -129,5 +195,19 @@ impl Source {
             index
         };
         Error::NotFinite { path: self.path.clone(), tensor: self.name.clone(), index, value }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_orders_undo_each_other() {
+        let there = Rows::HalvesToNeighbours { head_dim: 6 };
+        let back = Rows::NeighboursToHalves { head_dim: 6 };
+        let order: Vec<usize> = (0..12).map(|row| there.of(row)).collect();
+        assert_eq!(order, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
+        assert!((0..12).all(|row| there.of(back.of(row)) == row));
     }
 }

@@ -50,15 +50,18 @@ impl TextModel {
             check_bytes(checkpoint, progress)?;
         }
         let converted = match (options.recipe, checkpoint.naming()) {
-            (None, Naming::Canonical) => None,
-            (recipe, _) => {
+            (None, Naming::Canonical | Naming::Gguf) => None,
+            (recipe, Naming::Canonical | Naming::Gguf | Naming::Published) => {
                 let recipe = recipe.unwrap_or(Recipe::KEEP);
                 Some(convert::in_memory(checkpoint, &config, recipe, progress)?)
             }
         };
-        let container = converted.as_ref().unwrap_or_else(|| checkpoint.container());
+        let (container, naming) = match &converted {
+            Some(container) => (container, Naming::Canonical),
+            None => (checkpoint.container(), checkpoint.naming()),
+        };
         let as_error = Error::model(checkpoint.path());
-        let decoder = Census::take(&config, container, Naming::Canonical)
+        let decoder = Census::take(&config, container, naming)
             .and_then(|census| Decoder::new(config, container, &census, kernels, threads))
             .map_err(as_error)?;
         Ok(Self { decoder, tokenizer, path: checkpoint.path().to_path_buf() })

@@ -4,11 +4,11 @@ use crate::proof::{ProvenTensor, certify};
 use crate::source::Source;
 use crate::validate::check_bytes;
 use crate::{Checkpoint, Error, Progress, Proof, ProofFailure, Step, derived};
-use apr_format::apr;
+use apr_format::{Hash128, apr};
 use apr_model::{Census, PlacedTensor};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Proves that `stored`, an `.apr` file, is what its certificates say, made from `source`: every
+/// Proves that `stored` was made from `source` and is what its certificates say: every
 /// byte under its hash, the same tensors on both sides, every tensor decoded and every element
 /// compared, and each certificate computed anew the one in the file.
 ///
@@ -26,8 +26,10 @@ pub fn verify(
     same_tensors(stored, &census, &source_census)?;
     let mut tensors = Vec::new();
     progress.begin(Step::Prove, stored.container().byte_len());
+    let of_stored: BTreeMap<&str, &PlacedTensor> =
+        census.tensors.iter().map(|placed| (placed.name.as_str(), placed)).collect();
     for placed in &source_census.tensors {
-        let tensor = prove(stored, source, placed)?;
+        let tensor = prove((stored, of_stored[placed.name.as_str()]), (source, placed))?;
         progress.advance(tensor.byte_len());
         tensors.push(tensor);
     }
@@ -63,29 +65,33 @@ fn same_tensors(stored: &Checkpoint, census: &Census, source: &Census) -> Result
     differs(found.difference(&expected).next(), "in the file and not in the source")
 }
 
+/// Compares a stored tensor with its source, and what the comparison gives with what the file
+/// claims, in the formats that store a certificate.
 fn prove(
-    stored: &Checkpoint,
-    source: &Checkpoint,
-    placed: &PlacedTensor,
+    (stored, in_stored): (&Checkpoint, &PlacedTensor),
+    (source, in_source): (&Checkpoint, &PlacedTensor),
 ) -> Result<ProvenTensor, Error> {
     let fail =
         |failure| Error::Proof { path: stored.path().to_path_buf(), source: Box::new(failure) };
-    let tensor = || placed.name.clone();
+    let tensor = || in_stored.source.clone();
     let container = stored.container();
-    let stored_tensor = container.tensor(&placed.name)?;
-    let source = Source::new(source.container().tensor(&placed.source)?, placed, source.path());
-    let entry = container.entry(&placed.name);
-    let (claimed, hash) = entry
-        .and_then(|entry| entry.certificate.zip(entry.hash))
-        .ok_or_else(|| fail(ProofFailure::Certificate { tensor: tensor() }))?;
+    let stored_tensor = container.tensor(&in_stored.source)?;
+    let source_tensor = source.container().tensor(&in_source.source)?;
+    let source = Source::new(source_tensor, in_source, in_stored.row_order, source.path());
     let certificate = certify(&source, stored_tensor.view())?;
-    let (expected, found) = (claimed.source_hash, certificate.source_hash);
-    if expected != found {
-        return Err(fail(ProofFailure::Source { tensor: tensor(), expected, found }));
+    let entry = container.entry(&in_stored.source);
+    if let Some(claimed) = entry.and_then(|entry| entry.certificate) {
+        let (expected, found) = (claimed.source_hash, certificate.source_hash);
+        if expected != found {
+            return Err(fail(ProofFailure::Source { tensor: tensor(), expected, found }));
+        }
+        if certificate != claimed {
+            return Err(fail(ProofFailure::Certificate { tensor: tensor() }));
+        }
     }
-    if certificate != claimed {
-        return Err(fail(ProofFailure::Certificate { tensor: tensor() }));
-    }
+    // Where the file has a hash, `verify` has compared it with the bytes.
+    let hash = entry.and_then(|entry| entry.hash);
+    let hash = hash.unwrap_or_else(|| Hash128::of(stored_tensor.view().bytes()));
     let layout = stored_tensor.layout();
-    Ok(ProvenTensor::new(&placed.name, placed.role, layout, hash, certificate))
+    Ok(ProvenTensor::new(&in_stored.source, in_stored.role, layout, hash, certificate))
 }

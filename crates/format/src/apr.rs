@@ -3,7 +3,7 @@
 mod raw;
 mod writer;
 
-pub use writer::{AprWriter, NewTensor};
+pub use writer::AprWriter;
 
 use crate::open::Parsed;
 use crate::size::{to_u64, to_usize};

@@ -17,7 +17,7 @@ pub enum FormatError {
         source: io::Error,
     },
     /// The content is of no known format.
-    #[error("{}: not a model file (neither .apr nor SafeTensors)", path.display())]
+    #[error("{}: not a model file (neither .apr, GGUF nor SafeTensors)", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -117,6 +117,20 @@ pub enum Malformed {
         tensor: String,
         /// Where in the entry and why.
         source: serde_json::Error,
+    },
+    /// A key of the metadata that repeats or has an impossible value.
+    #[error("key {key:?} {cause}")]
+    Key {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
+    /// Text that is not UTF-8.
+    #[error("the text at byte {at} is not UTF-8")]
+    Text {
+        /// Where it begins.
+        at: u64,
     },
     /// A version that this program does not read.
     #[error(".apr version {found}, this program reads version {expected}")]
@@ -252,6 +266,8 @@ impl Malformed {
             | Self::TrailingBytes { .. }
             | Self::TooLarge { .. }
             | Self::Json { .. }
+            | Self::Key { .. }
+            | Self::Text { .. }
             | Self::Version { .. }
             | Self::HeaderChecksum { .. }
             | Self::Seal { .. }

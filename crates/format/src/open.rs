@@ -2,7 +2,9 @@
 
 use crate::container::ContainerFile;
 use crate::size::to_u64;
-use crate::{Container, FormatError, Malformed, Metadata, TensorEntry, apr, mmap, safetensors};
+use crate::{
+    Container, FormatError, Malformed, Metadata, TensorEntry, apr, gguf, mmap, safetensors,
+};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::RangeInclusive;
@@ -34,6 +36,7 @@ pub struct Format {
 /// Every format that is read.
 pub static FORMATS: &[Format] = &[
     Format { name: apr::NAME, extension: "apr", matches: apr::matches, parse: apr::parse },
+    Format { name: gguf::NAME, extension: "gguf", matches: gguf::matches, parse: gguf::parse },
     Format {
         name: safetensors::NAME,
         extension: "safetensors",

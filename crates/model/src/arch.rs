@@ -31,6 +31,8 @@ pub struct Arch {
     pub requirements: &'static [Requirement],
     /// Every tensor: role and Hugging Face name.
     pub tensors: &'static [TensorName],
+    /// How GGUF files order the rows of query and key.
+    pub gguf_heads: RowOrder,
     /// A prefix that some checkpoints put before every name.
     pub optional_prefix: Option<&'static str>,
     /// Tensors that follow from the rest and are not weights.
@@ -176,6 +178,26 @@ impl Part {
         }
     }
 
+    /// Its name in GGUF files, which do not distinguish architectures; `{}` stands for the layer.
+    const fn gguf_name(self) -> &'static str {
+        match self {
+            Self::TokenEmbedding => "token_embd",
+            Self::PositionEmbedding => "position_embd",
+            Self::AttentionNorm => "blk.{}.attn_norm",
+            Self::Query => "blk.{}.attn_q",
+            Self::Key => "blk.{}.attn_k",
+            Self::Value => "blk.{}.attn_v",
+            Self::QueryKeyValue => "blk.{}.attn_qkv",
+            Self::AttentionOutput => "blk.{}.attn_output",
+            Self::MlpNorm => "blk.{}.ffn_norm",
+            Self::MlpGate => "blk.{}.ffn_gate",
+            Self::MlpUp => "blk.{}.ffn_up",
+            Self::MlpDown => "blk.{}.ffn_down",
+            Self::FinalNorm => "output_norm",
+            Self::Head => "output",
+        }
+    }
+
     /// Whether there is one in every layer.
     #[must_use]
     pub const fn is_per_layer(self) -> bool {
@@ -217,6 +239,34 @@ impl TensorRole {
     }
 }
 
+impl TensorRole {
+    /// Its name in GGUF files.
+    #[must_use]
+    pub fn gguf_name(self, layer: Option<usize>) -> String {
+        let suffix = match self.param {
+            Param::Weight => ".weight",
+            Param::Bias => ".bias",
+        };
+        in_layer(self.part.gguf_name(), layer) + suffix
+    }
+}
+
+impl TensorName {
+    /// Its Hugging Face name in a layer.
+    #[must_use]
+    pub fn name(&self, layer: Option<usize>) -> String {
+        in_layer(self.name, layer)
+    }
+}
+
+/// The name with the layer's number in place of `{}`.
+fn in_layer(pattern: &str, layer: Option<usize>) -> String {
+    match layer {
+        Some(layer) => pattern.replace("{}", &layer.to_string()),
+        None => pattern.to_owned(),
+    }
+}
+
 impl fmt::Display for TensorRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let suffix = if self.param == Param::Bias { " bias" } else { "" };
@@ -242,6 +292,16 @@ pub enum Stored {
     OutIn,
     /// `[in, out]`, to be transposed at import.
     InOut,
+}
+
+/// The order of the rows within each head of query and key: where rotary positions find the two
+/// elements of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowOrder {
+    /// As published: element i is rotated with element i + head_dim/2.
+    Halves,
+    /// As GGML's original rotation wants it: element 2i with element 2i + 1.
+    Neighbours,
 }
 
 /// A tensor that is not a weight.

@@ -1,6 +1,6 @@
 //! Which tensor of a file plays which role: complete, with the right shapes, and nothing left over.
 
-use crate::arch::{Arch, DerivedKind, Part, Stored, TensorName, TensorRole};
+use crate::arch::{Arch, DerivedKind, Part, RowOrder, Stored, TensorName, TensorRole};
 use crate::config::supported;
 use crate::{ARCHS, ModelConfig, ModelError};
 use apr_format::Container;
@@ -11,6 +11,9 @@ use std::collections::BTreeSet;
 pub enum Naming {
     /// As published: perhaps with a prefix, some matrices `[in, out]`, tensors that are derived.
     Published,
+    /// As in GGUF: names of its own, every matrix `[out, in]`, the heads of query and key perhaps
+    /// in another order.
+    Gguf,
     /// As in `.apr`: no prefix, every matrix `[out, in]`, weights only.
     Canonical,
 }
@@ -28,6 +31,10 @@ pub struct PlacedTensor {
     pub layer: Option<usize>,
     /// Whether the file holds the matrix as `[in, out]`.
     pub transposed: bool,
+    /// Order of the rows within each of so many heads.
+    pub row_order: RowOrder,
+    /// Number of heads that the rows are of, for query and key.
+    pub heads: Option<usize>,
 }
 
 /// A tensor of a file that is not a weight.
@@ -85,6 +92,15 @@ impl Census {
     }
 }
 
+impl Census {
+    /// The order of the rows within each head of query and key.
+    #[must_use]
+    pub fn query_row_order(&self) -> RowOrder {
+        let query = self.tensors.iter().find(|tensor| tensor.role.part == Part::Query);
+        query.map_or(RowOrder::Halves, |query| query.row_order)
+    }
+}
+
 impl Arch {
     /// The architecture that all these tensor names belong to, and the number of layers, for
     /// files without a configuration beside them.
@@ -128,9 +144,10 @@ fn place(
     tensor: &TensorName,
     layer: Option<usize>,
 ) -> Result<PlacedTensor, ModelError> {
-    let name = match layer {
-        Some(layer) => tensor.name.replace("{}", &layer.to_string()),
-        None => tensor.name.to_owned(),
+    let name = tensor.name(layer);
+    let in_file = match naming {
+        Naming::Published | Naming::Canonical => name.clone(),
+        Naming::Gguf => tensor.role.gguf_name(layer),
     };
     let prefixed = config
         .arch
@@ -138,9 +155,9 @@ fn place(
         .filter(|_| naming == Naming::Published)
         .map(|prefix| format!("{prefix}{name}"));
     let entry = container
-        .entry(&name)
+        .entry(&in_file)
         .or_else(|| container.entry(prefixed.as_deref()?))
-        .ok_or_else(|| ModelError::MissingTensor { tensor: name.clone() })?;
+        .ok_or(ModelError::MissingTensor { tensor: in_file })?;
     let transposed = naming == Naming::Published && tensor.stored == Stored::InOut;
     let mut expected = config.shape(tensor.role);
     if transposed {
@@ -150,11 +167,21 @@ fn place(
         let found = entry.layout.shape().to_vec();
         return Err(ModelError::Shape { tensor: entry.name.clone(), expected, found });
     }
-    Ok(PlacedTensor { name, source: entry.name.clone(), role: tensor.role, layer, transposed })
+    let heads = if tensor.role.part == Part::Query {
+        Some(config.heads)
+    } else {
+        Some(config.kv_heads).filter(|_| tensor.role.part == Part::Key)
+    };
+    let row_order = match naming {
+        Naming::Gguf if heads.is_some() => config.arch.gguf_heads,
+        Naming::Gguf | Naming::Published | Naming::Canonical => RowOrder::Halves,
+    };
+    let (source, role) = (entry.name.clone(), tensor.role);
+    Ok(PlacedTensor { name, source, role, layer, transposed, row_order, heads })
 }
 
 fn derived_kind(config: &ModelConfig, naming: Naming, name: &str) -> Option<DerivedKind> {
-    if naming == Naming::Canonical {
+    if naming != Naming::Published {
         return None;
     }
     let prefix = config.arch.optional_prefix.unwrap_or_default();

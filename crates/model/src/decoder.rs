@@ -31,10 +31,7 @@ struct Projected {
 
 impl Decoder {
     /// Puts the tensors of `container` in their places. Nothing is expanded: matrices are used
-    /// in the type and the memory they are stored in. `census` must be of [`Naming::Canonical`]
-    /// orientation: no transposed matrices.
-    ///
-    /// [`Naming::Canonical`]: crate::Naming::Canonical
+    /// in the type and the memory they are stored in. `census` must have no transposed matrices.
     ///
     /// # Errors
     /// When a matrix is of a type that no kernel multiplies with, or a tensor cannot be read.
@@ -46,7 +43,8 @@ impl Decoder {
         threads: usize,
     ) -> Result<Self, ModelError> {
         let weights = Weights::load(&config, container, census, kernels)?;
-        let rope = config.rope_theta.map(|theta| Rope::new(theta, config.head_dim));
+        let order = census.query_row_order();
+        let rope = config.rope_theta.map(|theta| Rope::new(theta, config.head_dim, order));
         Ok(Self { config, weights, rope, kernels, pool: Pool::new(threads) })
     }
 

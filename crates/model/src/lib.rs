@@ -10,14 +10,16 @@ mod census;
 mod config;
 mod decoder;
 mod error;
+mod gguf;
 mod ops;
 mod sample;
 mod weights;
 
-pub use arch::{ARCHS, Arch, DerivedKind, Param, Part, TensorRole};
+pub use arch::{ARCHS, Arch, DerivedKind, Param, Part, RowOrder, TensorRole};
 pub use cache::KvCache;
 pub use census::{Census, DerivedTensor, Naming, PlacedTensor};
 pub use config::ModelConfig;
 pub use decoder::Decoder;
 pub use error::ModelError;
+pub use gguf::{GgufKey, gguf_keys, hf_config};
 pub use sample::{Sampler, Sampling, log_softmax_at};

@@ -1,6 +1,6 @@
 //! The small operations between matrix products, each on one row.
 
-use crate::arch::{Activation, Norm};
+use crate::arch::{Activation, Norm, RowOrder};
 
 /// Normalises `row` into `out`; both have the length of `weight`.
 pub(crate) fn norm(
@@ -63,34 +63,53 @@ pub(crate) fn activate(activation: Activation, row: &mut [f32]) {
     }
 }
 
-/// Rotary position embedding: frequencies θ^(−2i/d), element i rotated with element i + d/2.
+/// Rotary position embedding: pairs of elements, rotated by angles of frequencies θ^(−2i/d).
 #[derive(Debug, Clone)]
 pub(crate) struct Rope {
     frequencies: Vec<f32>,
+    order: RowOrder,
 }
 
 /// Cosine and sine of every angle of one position.
-pub(crate) struct Rotation(Vec<(f32, f32)>);
+pub(crate) struct Rotation {
+    angles: Vec<(f32, f32)>,
+    order: RowOrder,
+}
 
 impl Rope {
-    pub(crate) fn new(theta: f32, head_dim: usize) -> Self {
+    pub(crate) fn new(theta: f32, head_dim: usize, order: RowOrder) -> Self {
         let exponent = |i: usize| (2 * i) as f32 / head_dim as f32;
-        Self { frequencies: (0..head_dim / 2).map(|i| theta.powf(exponent(i)).recip()).collect() }
+        let frequency = |i: usize| theta.powf(exponent(i)).recip();
+        Self { frequencies: (0..head_dim / 2).map(frequency).collect(), order }
     }
 
     pub(crate) fn at(&self, position: usize) -> Rotation {
         let angle = |frequency: &f32| position as f32 * frequency;
-        Rotation(self.frequencies.iter().map(|f| (angle(f).cos(), angle(f).sin())).collect())
+        let angles = self.frequencies.iter().map(|f| (angle(f).cos(), angle(f).sin())).collect();
+        Rotation { angles, order: self.order }
     }
 }
 
 impl Rotation {
     /// Rotates every head of a row of queries or keys.
     pub(crate) fn apply(&self, row: &mut [f32], head_dim: usize) {
+        let rotate = |(a, b): (&mut f32, &mut f32), (cos, sin): &(f32, f32)| {
+            (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+        };
         for head in row.chunks_exact_mut(head_dim) {
-            let (first, second) = head.split_at_mut(head_dim / 2);
-            for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(&self.0) {
-                (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+            match self.order {
+                RowOrder::Halves => {
+                    let (first, second) = head.split_at_mut(head_dim / 2);
+                    for (pair, angle) in first.iter_mut().zip(second).zip(&self.angles) {
+                        rotate(pair, angle);
+                    }
+                }
+                RowOrder::Neighbours => {
+                    for ([a, b], angle) in head.as_chunks_mut::<2>().0.iter_mut().zip(&self.angles)
+                    {
+                        rotate((a, b), angle);
+                    }
+                }
             }
         }
     }
@@ -133,12 +152,16 @@ mod tests {
 
     #[test]
     fn rotation_keeps_lengths_and_position_zero() {
-        let rope = Rope::new(10_000.0, 4);
+        let rope = Rope::new(10_000.0, 4, RowOrder::Halves);
         let mut row = [1.0, 2.0, 3.0, 4.0];
         rope.at(0).apply(&mut row, 4);
         assert_eq!(row, [1.0, 2.0, 3.0, 4.0]);
         rope.at(7).apply(&mut row, 4);
         assert!((row[0] * row[0] + row[2] * row[2] - 10.0).abs() < 1e-5);
         assert!((row[0] - (7.0_f32.cos() - 3.0 * 7.0_f32.sin())).abs() < 1e-5);
+        // The same pairs, side by side.
+        let mut neighbours = [1.0, 3.0, 2.0, 4.0];
+        Rope::new(10_000.0, 4, RowOrder::Neighbours).at(7).apply(&mut neighbours, 4);
+        assert_eq!(neighbours, [row[0], row[2], row[1], row[3]]);
     }
 }

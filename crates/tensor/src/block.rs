@@ -12,6 +12,11 @@ pub trait Block: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned + C
     const DTYPE: DType;
     /// Elements per block.
     const ELEMS: usize;
+    /// Whether an element that is zero decodes to zero. Types with an offset per block, or whose
+    /// table has no zero, hold it as nearly as any other value.
+    const KEEPS_ZERO: bool = true;
+    /// Where the block holds numbers of several bytes: what differs in a big-endian file.
+    const WORDS: &'static [Words];
 
     /// Writes the [`ELEMS`](Self::ELEMS) values of this block.
     fn decode(&self, out: &mut [f32]);
@@ -35,12 +40,32 @@ pub trait Block: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned + C
     }
 }
 
+/// Numbers of several bytes within a block, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    /// Byte of the block at which they begin.
+    pub at: usize,
+    /// Bytes of each.
+    pub width: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Words {
+    /// One number of `width` bytes at this byte.
+    pub(crate) const fn one(at: usize, width: usize) -> Self {
+        Self { at, width, count: 1 }
+    }
+}
+
 /// A type's operations on runs of blocks, derived from its [`Block`]. The callers in
 /// [`DType`] check lengths first.
 #[derive(Debug)]
 pub struct Codec {
     pub(crate) elems: usize,
     pub(crate) bytes: usize,
+    pub(crate) keeps_zero: bool,
+    pub(crate) words: &'static [Words],
     pub(crate) decode: fn(&[u8], &mut [f32]),
     pub(crate) encode: fn(&[f32], &mut [u8]) -> Result<(), EncodeError>,
     pub(crate) error_bound: fn(&[f32]) -> f32,
@@ -51,6 +76,8 @@ impl Codec {
         Self {
             elems: B::ELEMS,
             bytes: size_of::<B>(),
+            keeps_zero: B::KEEPS_ZERO,
+            words: B::WORDS,
             decode: decode_run::<B>,
             encode: encode_run::<B>,
             error_bound: B::error_bound,

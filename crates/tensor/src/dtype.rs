@@ -127,6 +127,29 @@ impl DType {
         self.codec().bytes
     }
 
+    /// Whether elements that are zero decode to zero.
+    #[must_use]
+    pub const fn keeps_zero(self) -> bool {
+        self.codec().keeps_zero
+    }
+
+    /// Turns whole blocks from a big-endian file into those of a little-endian one, or back.
+    ///
+    /// # Errors
+    /// When `bytes` is no whole number of blocks.
+    pub fn swap_bytes(self, bytes: &mut [u8]) -> Result<(), TensorError> {
+        let codec = self.codec();
+        let elems = (bytes.len() / codec.bytes).saturating_mul(codec.elems);
+        self.check_lengths(bytes.len(), elems)?;
+        for block in bytes.chunks_exact_mut(codec.bytes) {
+            for words in codec.words {
+                let numbers = &mut block[words.at..words.at + words.width * words.count];
+                numbers.chunks_exact_mut(words.width).for_each(<[u8]>::reverse);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether this is one of the three float types that weights are published in.
     #[must_use]
     pub const fn is_float(self) -> bool {
@@ -225,6 +248,21 @@ mod tests {
         }
         assert_eq!(DType::from_id(4), None);
         assert_eq!(DType::from_safetensors("Q8_0"), None);
+    }
+
+    #[test]
+    fn words_lie_within_their_blocks_and_swapping_twice_changes_nothing() {
+        for &dtype in DType::ALL {
+            for words in dtype.codec().words {
+                assert!(words.at + words.width * words.count <= dtype.block_bytes(), "{dtype}");
+            }
+            let bytes: Vec<u8> = (0..dtype.block_bytes() * 3).map(|i| (i % 251) as u8).collect();
+            let mut swapped = bytes.clone();
+            dtype.swap_bytes(&mut swapped).unwrap();
+            assert_eq!(swapped == bytes, dtype.codec().words.is_empty(), "{dtype}");
+            dtype.swap_bytes(&mut swapped).unwrap();
+            assert_eq!(swapped, bytes, "{dtype}");
+        }
     }
 
     #[test]

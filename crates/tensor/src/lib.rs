@@ -11,7 +11,7 @@ mod layout;
 mod scale_search;
 mod view;
 
-pub use block::{Block, Codec};
+pub use block::{Block, Codec, Words};
 pub use dtype::DType;
 pub use dtype::float::{BlockBF16, BlockF16, BlockF32};
 pub use dtype::q4_0::BlockQ4_0;

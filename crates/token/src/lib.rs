@@ -4,6 +4,10 @@
 //! only loads it, leaves out what the callers of `apr` do not want (special tokens), and decodes
 //! a stream of tokens without breaking characters that span several of them.
 
+mod vocabulary;
+
+pub use vocabulary::{TokenType, Vocabulary};
+
 use std::str::FromStr;
 use tokenizers::Tokenizer as Inner;
 
@@ -14,6 +18,9 @@ pub enum TokenError {
     /// Not a `tokenizer.json` that the `tokenizers` crate reads.
     #[error("tokenizer: {0}")]
     Load(tokenizers::Error),
+    /// A tokenizer that cannot be carried over to another format.
+    #[error("tokenizer: {0}")]
+    Unsupported(&'static str),
     /// The tokenizer refused a text.
     #[error("text could not be tokenized: {0}")]
     Encode(tokenizers::Error),

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A Hugging Face folder, a SafeTensors or .apr file, or hf://ORG/NAME from the local cache
+    /// A Hugging Face folder, a SafeTensors, GGUF or .apr file, or hf://ORG/NAME from the local cache
     source: PathBuf,
     #[command(flatten)]
     recipe: RecipeArgs,
-    /// The .apr file to write
+    /// The file to write; its extension, .apr or .gguf, decides the format
     #[arg(short, long, value_name = "FILE", required_unless_present = "plan")]
     output: Option<PathBuf>,
     /// Show what would be written, and write nothing
@@ -25,16 +25,10 @@ impl Args {
     pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let recipe = self.recipe.recipe()?.unwrap_or(Recipe::KEEP);
         let checkpoint = Checkpoint::open(&self.source)?;
-        let target = match self.output {
-            Some(target) if !self.plan => target,
-            _ => {
-                output.report(&apr::plan_import(&checkpoint, recipe)?)?;
-                return Ok(Outcome::Success);
-            }
-        };
-        if target.extension().is_none_or(|extension| extension != "apr") {
-            let target = target.display();
-            return Err(Error::Argument(format!("{target}: the output must end in .apr")));
+        let target = self.output.unwrap_or_else(|| PathBuf::from("plan.apr"));
+        if self.plan {
+            output.report(&apr::plan_import(&checkpoint, &target, recipe)?)?;
+            return Ok(Outcome::Success);
         }
         let options = ImportOptions::new(recipe);
         output.report(&apr::import(&checkpoint, &target, &options, &Bar::default())?)?;

@@ -3,19 +3,9 @@
 use super::raw::{RawEntry, RawHeader};
 use super::{ALIGNMENT, HEADER_BYTES};
 use crate::size::{to_u64, to_usize};
-use crate::{AtomicFile, Certificate, FormatError, Hash128, Malformed, Metadata};
-use apr_tensor::{TensorError, TensorLayout};
+use crate::{AtomicFile, Certificate, FormatError, Hash128, Malformed, Metadata, NewTensor};
 use std::path::{Path, PathBuf};
 use zerocopy::IntoBytes;
-
-/// A tensor that a new file will have.
-#[derive(Debug, Clone)]
-pub struct NewTensor {
-    /// Its name.
-    pub name: String,
-    /// Type, shape and sizes.
-    pub layout: TensorLayout,
-}
 
 /// Writes one `.apr` file. Sizes and places of all sections are fixed at
 /// [`create`](Self::create), so nothing but the current tensor is ever in memory.
@@ -79,20 +69,9 @@ impl AprWriter {
     /// # Errors
     /// When it is not that tensor's length, or the system cannot write.
     pub fn put(&mut self, bytes: &[u8], certificate: &Certificate) -> Result<(), FormatError> {
-        let Some(NewTensor { name, layout }) = self.tensors.get(self.next) else {
-            let cause = Malformed::Missing { tensor: format!("number {}", self.next) };
-            return Err(FormatError::malformed(&self.target)(cause));
-        };
-        if bytes.len() != layout.byte_len() {
-            let source = TensorError::ByteLength {
-                dtype: layout.dtype(),
-                shape: layout.shape().to_vec(),
-                expected: layout.byte_len(),
-                found: bytes.len(),
-            };
-            let cause = Malformed::Layout { tensor: name.clone(), source };
-            return Err(FormatError::malformed(&self.target)(cause));
-        }
+        let tensor = self.tensors.get(self.next);
+        let NewTensor { name, layout } = NewTensor::check(tensor, self.next, bytes)
+            .map_err(FormatError::malformed(&self.target))?;
         let offset = self.written.next_multiple_of(ALIGNMENT);
         let padding = to_usize(offset.saturating_sub(self.written));
         self.file.write([0; 64].get(..padding).unwrap_or_default())?;

@@ -4,7 +4,7 @@
 use super::Setting::{Bool, Null, Text};
 use super::{
     Activation, Arch, ConfigKeys, DerivedKind, DerivedName, Mlp, Norm, Part, Position, Requirement,
-    bias, conv1d, weight,
+    RowOrder, bias, conv1d, weight,
 };
 
 pub(super) static GPT2: Arch = Arch {
@@ -51,6 +51,7 @@ pub(super) static GPT2: Arch = Arch {
         bias(Part::FinalNorm, "ln_f.bias"),
         weight(Part::Head, "lm_head.weight"),
     ],
+    gguf_heads: RowOrder::Halves,
     optional_prefix: Some("transformer."),
     derived: &[
         DerivedName { kind: DerivedKind::CausalMask, name: "h.{}.attn.bias" },

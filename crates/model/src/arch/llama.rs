@@ -1,7 +1,9 @@
 //! Llama and its many descendants (SmolLM among them). transformers: `modeling_llama.py`.
 
 use super::Setting::{Bool, Null, Number, Text};
-use super::{Activation, Arch, ConfigKeys, Mlp, Norm, Part, Position, Requirement, weight};
+use super::{
+    Activation, Arch, ConfigKeys, Mlp, Norm, Part, Position, Requirement, RowOrder, weight,
+};
 
 pub(super) static LLAMA: Arch = Arch {
     name: "llama",
@@ -33,6 +35,7 @@ pub(super) static LLAMA: Arch = Arch {
         weight(Part::FinalNorm, "model.norm.weight"),
         weight(Part::Head, "lm_head.weight"),
     ],
+    gguf_heads: RowOrder::Neighbours,
     optional_prefix: None,
     derived: &[],
 };

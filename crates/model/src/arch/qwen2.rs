@@ -2,7 +2,7 @@
 
 use super::Setting::{Bool, Null, Text};
 use super::llama::KEYS;
-use super::{Activation, Arch, Mlp, Norm, Part, Position, Requirement, bias, weight};
+use super::{Activation, Arch, Mlp, Norm, Part, Position, Requirement, RowOrder, bias, weight};
 
 pub(super) static QWEN2: Arch = Arch {
     name: "qwen2",
@@ -35,6 +35,7 @@ pub(super) static QWEN2: Arch = Arch {
         weight(Part::FinalNorm, "model.norm.weight"),
         weight(Part::Head, "lm_head.weight"),
     ],
+    gguf_heads: RowOrder::Halves,
     optional_prefix: None,
     derived: &[],
 };

@@ -1,6 +1,6 @@
 //! Floating-point types: one element per block, little-endian.
 
-use crate::block::{Block, finite_amax};
+use crate::block::{Block, Words, finite_amax};
 use crate::{DType, EncodeError};
 use half::{bf16, f16};
 use zerocopy::little_endian::{F32, U16};
@@ -27,6 +27,7 @@ const _: () = assert!(size_of::<BlockBF16>() == 2);
 impl Block for BlockF32 {
     const DTYPE: DType = DType::F32;
     const ELEMS: usize = 1;
+    const WORDS: &'static [Words] = &[Words::one(0, 4)];
 
     fn decode(&self, out: &mut [f32]) {
         out[0] = self.0.get();
@@ -41,6 +42,7 @@ impl Block for BlockF32 {
 impl Block for BlockF16 {
     const DTYPE: DType = DType::F16;
     const ELEMS: usize = 1;
+    const WORDS: &'static [Words] = &[Words::one(0, 2)];
 
     fn decode(&self, out: &mut [f32]) {
         out[0] = f16::from_bits(self.0.get()).to_f32();
@@ -61,6 +63,7 @@ impl Block for BlockF16 {
 impl Block for BlockBF16 {
     const DTYPE: DType = DType::BF16;
     const ELEMS: usize = 1;
+    const WORDS: &'static [Words] = &[Words::one(0, 2)];
 
     fn decode(&self, out: &mut [f32]) {
         out[0] = bf16::from_bits(self.0.get()).to_f32();

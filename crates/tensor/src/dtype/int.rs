@@ -2,7 +2,7 @@
 //! (values past 2²⁴ round to single precision) and copied, never encoded.
 
 use crate::DType;
-use crate::block::Block;
+use crate::block::{Block, Words};
 use zerocopy::little_endian::{F64, I16, I32, I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -17,6 +17,8 @@ macro_rules! plain {
         impl Block for $block {
             const DTYPE: DType = DType::$dtype;
             const ELEMS: usize = 1;
+            const WORDS: &'static [Words] =
+                if $bytes == 1 { &[] } else { &[Words::one(0, $bytes)] };
 
             fn decode(&self, out: &mut [f32]) {
                 let $value = self.0;

@@ -7,7 +7,7 @@
 //! The layout is GGML's. The scale is not: the GGML reference takes d = max / −8, this encoder
 //! searches for the scale of least squared error (`scale_search.rs`, docs/quantization.md).
 
-use crate::block::{Block, finite_amax};
+use crate::block::{Block, Words, finite_amax};
 use crate::scale_search::{Grid, best_scale, inverse};
 use crate::{DType, EncodeError};
 use half::f16;
@@ -34,6 +34,7 @@ const _: () = assert!(size_of::<BlockQ4_0>() == 18);
 impl Block for BlockQ4_0 {
     const DTYPE: DType = DType::Q4_0;
     const ELEMS: usize = ELEMS;
+    const WORDS: &'static [Words] = &[Words::one(0, 2)];
 
     fn decode(&self, out: &mut [f32]) {
         let d = f16::from_bits(self.d.get()).to_f32();

@@ -7,7 +7,7 @@
 //! Layout and rounding are those of the GGML reference (`quantize_row_q8_0_ref`): the integers
 //! are rounded against the scale in single precision, the scale is stored in half precision.
 
-use crate::block::{Block, finite_amax};
+use crate::block::{Block, Words, finite_amax};
 use crate::{DType, EncodeError};
 use half::f16;
 use zerocopy::little_endian::U16;
@@ -32,6 +32,7 @@ const _: () = assert!(size_of::<BlockQ8_0>() == 34);
 impl Block for BlockQ8_0 {
     const DTYPE: DType = DType::Q8_0;
     const ELEMS: usize = ELEMS;
+    const WORDS: &'static [Words] = &[Words::one(0, 2)];
 
     fn decode(&self, out: &mut [f32]) {
         let d = f16::from_bits(self.d.get()).to_f32();
