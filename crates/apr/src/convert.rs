@@ -1,8 +1,9 @@
-//! Import: a checkpoint becomes a proven `.apr` file, or a model in memory.
+//! Conversion: a checkpoint becomes a proven file, or a model in memory.
 
 use crate::checkpoint::key;
 use crate::plan::Target;
-use crate::proof::certify;
+use crate::proof::{Exception, certify};
+use crate::recipe::TypeOverride;
 use crate::source::Source;
 use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
 use crate::{derived, gguf, provenance, units, verify};
@@ -17,29 +18,47 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// How to import.
-#[derive(Debug, Clone, Copy)]
-pub struct ImportOptions {
+/// How to convert.
+#[derive(Debug, Clone)]
+pub struct ConvertOptions {
     /// The types to store.
     pub recipe: Recipe,
+    /// Other types for single matrices; the last that matches counts.
+    pub types: Vec<TypeOverride>,
+    /// Whether quantized values may be quantized again.
+    pub requantize: Requantize,
 }
 
-impl ImportOptions {
-    /// Import by this recipe.
+/// Whether quantized values may be quantized again: the errors of both times add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Requantize {
+    /// The source must hold floats.
+    #[default]
+    Refuse,
+    /// Quantized sources are decoded and quantized anew.
+    Allow,
+}
+
+impl ConvertOptions {
+    /// Convert by this recipe alone.
     #[must_use]
     pub const fn new(recipe: Recipe) -> Self {
-        Self { recipe }
+        Self { recipe, types: Vec::new(), requantize: Requantize::Refuse }
     }
 }
 
-/// What an import by this recipe into this file would do.
+/// What a conversion into this file would do.
 ///
 /// # Errors
 /// When the checkpoint is incomplete, not supported, or cannot be stored by the recipe, or when
 /// no format has the extension of `target`.
-pub fn plan_import(checkpoint: &Checkpoint, target: &Path, recipe: Recipe) -> Result<Plan, Error> {
+pub fn plan(
+    checkpoint: &Checkpoint,
+    target: &Path,
+    options: &ConvertOptions,
+) -> Result<Plan, Error> {
     let config = checkpoint.config()?;
-    Plan::new(checkpoint, checkpoint.census(&config)?, &config, (recipe, format_of(target)?))
+    Plan::new(checkpoint, checkpoint.census(&config)?, &config, (options, format_of(target)?))
 }
 
 /// The format of a file to be written, by its extension.
@@ -63,17 +82,17 @@ fn format_of(target: &Path) -> Result<Target, Error> {
 /// # Errors
 /// When the checkpoint is incomplete, not supported or damaged, when the file cannot be written,
 /// or when the proof fails. Then no file is left behind, and an older `target` is untouched.
-pub fn import(
+pub fn convert(
     checkpoint: &Checkpoint,
     target: &Path,
-    options: &ImportOptions,
+    options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<Proof, Error> {
     let config = checkpoint.config()?;
     let census = checkpoint.census(&config)?;
     let derived = derived::check(checkpoint, &config, &census)?;
     let format = format_of(target)?;
-    let plan = Plan::new(checkpoint, census, &config, (options.recipe, format))?;
+    let plan = Plan::new(checkpoint, census, &config, (options, format))?;
     let mut writer = match format {
         Target::Apr => {
             let metadata = metadata(checkpoint, &plan, derived, progress)?;
@@ -102,11 +121,15 @@ pub fn import(
         verify(&written, checkpoint, progress)
     })?;
     proof.file = target.to_path_buf();
-    plan.recipe.clone_into(&mut proof.recipe);
+    proof.recipe.clone_from(&plan.recipe);
     proof.exceptions = plan
         .tensors
         .iter()
-        .filter_map(|tensor| Some(format!("{}: {}", tensor.name, tensor.exception.as_ref()?)))
+        .filter_map(|tensor| {
+            let (tensor, role) = (tensor, tensor.role.clone());
+            let why = tensor.exception.clone()?;
+            Some(Exception { tensor: tensor.name.clone(), role, why })
+        })
         .collect();
     Ok(proof)
 }
@@ -149,7 +172,8 @@ pub(crate) fn in_memory(
     progress: &dyn Progress,
 ) -> Result<Container, Error> {
     let (format, order) = (Target::Apr, RowOrder::Halves);
-    let plan = Plan::new(checkpoint, checkpoint.census(config)?, config, (recipe, format))?;
+    let options = ConvertOptions::new(recipe);
+    let plan = Plan::new(checkpoint, checkpoint.census(config)?, config, (&options, format))?;
     // Where matrices must be transposed, the map is let go, so that nothing is held twice.
     let share = !plan.tensors.iter().any(|tensor| tensor.placed.transposed);
     let mut tensors = Vec::new();

@@ -115,6 +115,20 @@ impl DType {
         Self::ALL.iter().copied().find(|dtype| dtype.safetensors_name() == Some(name))
     }
 
+    /// The type of this name, in capitals or not.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|dtype| dtype.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether weights can be stored in this type: some are only read.
+    #[must_use]
+    pub fn is_encodable(self) -> bool {
+        let codec = self.codec();
+        let (zeros, mut block) = (vec![0.0; codec.elems], vec![0; codec.bytes]);
+        self.encode(&zeros, &mut block).is_ok()
+    }
+
     /// Elements per block: 1 unless the type shares a scale among several elements.
     #[must_use]
     pub const fn block_elems(self) -> usize {
@@ -242,6 +256,7 @@ mod tests {
     fn every_type_is_found_by_its_number_and_name() {
         for &dtype in DType::ALL {
             assert_eq!(DType::from_id(dtype.id()), Some(dtype));
+            assert_eq!(DType::from_name(&dtype.name().to_lowercase()), Some(dtype));
             if let Some(name) = dtype.safetensors_name() {
                 assert_eq!(DType::from_safetensors(name), Some(dtype));
             }
