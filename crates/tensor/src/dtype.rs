@@ -2,7 +2,13 @@
 
 pub(crate) mod float;
 pub(crate) mod int;
+mod k_quant;
+pub(crate) mod q2_k;
+pub(crate) mod q3_k;
 pub(crate) mod q4_0;
+pub(crate) mod q4_k;
+pub(crate) mod q5_k;
+pub(crate) mod q6_k;
 pub(crate) mod q8_0;
 
 use crate::block::{Block, Codec};
@@ -69,6 +75,16 @@ dtypes! {
     Q4_0 = 2, None, q4_0::BlockQ4_0;
     /// 8-bit integers with one f16 scale for 32 elements; the type behind `int8`.
     Q8_0 = 8, None, q8_0::BlockQ8_0;
+    /// 2-bit integers in sub-blocks of 16 with 4-bit scales and offsets.
+    Q2_K = 10, None, q2_k::BlockQ2_K;
+    /// 3-bit integers in sub-blocks of 16 with 6-bit scales.
+    Q3_K = 11, None, q3_k::BlockQ3_K;
+    /// 4-bit integers in sub-blocks of 32 with 6-bit scales and offsets.
+    Q4_K = 12, None, q4_k::BlockQ4_K;
+    /// 5-bit integers in sub-blocks of 32 with 6-bit scales and offsets.
+    Q5_K = 13, None, q5_k::BlockQ5_K;
+    /// 6-bit integers in sub-blocks of 16 with 8-bit scales.
+    Q6_K = 14, None, q6_k::BlockQ6_K;
     /// Signed 8-bit integer.
     I8 = 24, Some("I8"), int::BlockI8;
     /// Signed 16-bit integer.
@@ -241,6 +257,11 @@ mod tests {
             (DType::F16, 1, 1, 2),
             (DType::Q4_0, 2, 32, 18),
             (DType::Q8_0, 8, 32, 34),
+            (DType::Q2_K, 10, 256, 84),
+            (DType::Q3_K, 11, 256, 110),
+            (DType::Q4_K, 12, 256, 144),
+            (DType::Q5_K, 13, 256, 176),
+            (DType::Q6_K, 14, 256, 210),
             (DType::I8, 24, 1, 1),
             (DType::I16, 25, 1, 2),
             (DType::I32, 26, 1, 4),

@@ -7,14 +7,22 @@
 mod block;
 mod dtype;
 mod error;
+mod lanes;
 mod layout;
+mod plane;
 mod scale_search;
+mod super_block;
 mod view;
 
 pub use block::{Block, Codec, Words};
 pub use dtype::DType;
 pub use dtype::float::{BlockBF16, BlockF16, BlockF32};
+pub use dtype::q2_k::BlockQ2_K;
+pub use dtype::q3_k::BlockQ3_K;
 pub use dtype::q4_0::BlockQ4_0;
+pub use dtype::q4_k::BlockQ4_K;
+pub use dtype::q5_k::BlockQ5_K;
+pub use dtype::q6_k::BlockQ6_K;
 pub use dtype::q8_0::BlockQ8_0;
 pub use error::{EncodeError, TensorError};
 pub use layout::{MAX_RANK, TensorLayout};
