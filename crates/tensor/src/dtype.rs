@@ -2,8 +2,16 @@
 
 pub(crate) mod float;
 pub(crate) mod int;
+pub(crate) mod iq1;
+pub(crate) mod iq2;
+pub(crate) mod iq3;
+pub(crate) mod iq4;
+mod iq_grid;
+pub(crate) mod mxfp4;
+mod nibbles;
 pub(crate) mod q4_0;
 pub(crate) mod q8_0;
+pub(crate) mod tq;
 
 use crate::block::{Block, Codec};
 use crate::{EncodeError, TensorError};
@@ -69,6 +77,22 @@ dtypes! {
     Q4_0 = 2, None, q4_0::BlockQ4_0;
     /// 8-bit integers with one f16 scale for 32 elements; the type behind `int8`.
     Q8_0 = 8, None, q8_0::BlockQ8_0;
+    /// 2-bit codebook of 256 points; read, not written.
+    IQ2_XXS = 16, None, iq2::BlockIQ2_XXS;
+    /// 2-bit codebook of 512 points; read, not written.
+    IQ2_XS = 17, None, iq2::BlockIQ2_XS;
+    /// 3-bit codebook of 256 points; read, not written.
+    IQ3_XXS = 18, None, iq3::BlockIQ3_XXS;
+    /// 1-bit codebook, scales of 32 elements; read, not written.
+    IQ1_S = 19, None, iq1::BlockIQ1_S;
+    /// 4-bit numbers into a table, with one f16 scale for 32 elements.
+    IQ4_NL = 20, None, iq4::BlockIQ4_NL;
+    /// 3-bit codebook of 512 points; read, not written.
+    IQ3_S = 21, None, iq3::BlockIQ3_S;
+    /// 2-bit codebook of 1024 points; read, not written.
+    IQ2_S = 22, None, iq2::BlockIQ2_S;
+    /// 4-bit numbers into a table, with 6-bit scales for 32 elements.
+    IQ4_XS = 23, None, iq4::BlockIQ4_XS;
     /// Signed 8-bit integer.
     I8 = 24, Some("I8"), int::BlockI8;
     /// Signed 16-bit integer.
@@ -79,8 +103,16 @@ dtypes! {
     I64 = 27, Some("I64"), int::BlockI64;
     /// IEEE 754 double precision.
     F64 = 28, Some("F64"), int::BlockF64;
+    /// 1-bit codebook, scales of 16 elements; read, not written.
+    IQ1_M = 29, None, iq1::BlockIQ1_M;
     /// bfloat16: the upper half of a single.
     BF16 = 30, Some("BF16"), float::BlockBF16;
+    /// Ternary, five elements to a byte; read, not written.
+    TQ1_0 = 34, None, tq::BlockTQ1_0;
+    /// Ternary, four elements to a byte; read, not written.
+    TQ2_0 = 35, None, tq::BlockTQ2_0;
+    /// 4-bit floats with a power of two for 32 elements.
+    MXFP4 = 39, None, mxfp4::BlockMXFP4;
     /// One byte, zero or one.
     BOOL = 0x1000, Some("BOOL"), int::BlockBool;
     /// Unsigned 8-bit integer.
@@ -227,12 +259,24 @@ mod tests {
             (DType::F16, 1, 1, 2),
             (DType::Q4_0, 2, 32, 18),
             (DType::Q8_0, 8, 32, 34),
+            (DType::IQ2_XXS, 16, 256, 66),
+            (DType::IQ2_XS, 17, 256, 74),
+            (DType::IQ3_XXS, 18, 256, 98),
+            (DType::IQ1_S, 19, 256, 50),
+            (DType::IQ4_NL, 20, 32, 18),
+            (DType::IQ3_S, 21, 256, 110),
+            (DType::IQ2_S, 22, 256, 82),
+            (DType::IQ4_XS, 23, 256, 136),
             (DType::I8, 24, 1, 1),
             (DType::I16, 25, 1, 2),
             (DType::I32, 26, 1, 4),
             (DType::I64, 27, 1, 8),
             (DType::F64, 28, 1, 8),
+            (DType::IQ1_M, 29, 256, 56),
             (DType::BF16, 30, 1, 2),
+            (DType::TQ1_0, 34, 256, 54),
+            (DType::TQ2_0, 35, 256, 66),
+            (DType::MXFP4, 39, 32, 17),
         ] {
             assert_eq!((dtype.id(), dtype.block_elems(), dtype.block_bytes()), (id, elems, bytes));
         }
