@@ -5,10 +5,11 @@ pub(crate) mod int;
 pub(crate) mod iq1;
 pub(crate) mod iq2;
 pub(crate) mod iq3;
-pub(crate) mod iq4;
+pub(crate) mod iq4_nl;
+pub(crate) mod iq4_xs;
 mod iq_grid;
 pub(crate) mod mxfp4;
-mod nibbles;
+pub(crate) mod nibbles;
 pub(crate) mod q4_0;
 pub(crate) mod q8_0;
 pub(crate) mod tq;
@@ -86,13 +87,13 @@ dtypes! {
     /// 1-bit codebook, scales of 32 elements; read, not written.
     IQ1_S = 19, None, iq1::BlockIQ1_S;
     /// 4-bit numbers into a table, with one f16 scale for 32 elements.
-    IQ4_NL = 20, None, iq4::BlockIQ4_NL;
+    IQ4_NL = 20, None, iq4_nl::BlockIQ4_NL;
     /// 3-bit codebook of 512 points; read, not written.
     IQ3_S = 21, None, iq3::BlockIQ3_S;
     /// 2-bit codebook of 1024 points; read, not written.
     IQ2_S = 22, None, iq2::BlockIQ2_S;
     /// 4-bit numbers into a table, with 6-bit scales for 32 elements.
-    IQ4_XS = 23, None, iq4::BlockIQ4_XS;
+    IQ4_XS = 23, None, iq4_xs::BlockIQ4_XS;
     /// Signed 8-bit integer.
     I8 = 24, Some("I8"), int::BlockI8;
     /// Signed 16-bit integer.
@@ -300,7 +301,8 @@ mod tests {
             for words in dtype.codec().words {
                 assert!(words.at + words.width * words.count <= dtype.block_bytes(), "{dtype}");
             }
-            let bytes: Vec<u8> = (0..dtype.block_bytes() * 3).map(|i| (i % 251) as u8).collect();
+            let bytes: Vec<u8> =
+                (0..dtype.block_bytes() * 3).map(|i| u8::try_from(i % 251).unwrap()).collect();
             let mut swapped = bytes.clone();
             dtype.swap_bytes(&mut swapped).unwrap();
             assert_eq!(swapped == bytes, dtype.codec().words.is_empty(), "{dtype}");

@@ -9,6 +9,7 @@ mod dtype;
 mod error;
 mod layout;
 mod scale_search;
+mod table_search;
 mod view;
 
 pub use block::{Block, Codec, Words};
@@ -17,7 +18,8 @@ pub use dtype::float::{BlockBF16, BlockF16, BlockF32};
 pub use dtype::iq1::{BlockIQ1_M, BlockIQ1_S};
 pub use dtype::iq2::{BlockIQ2_S, BlockIQ2_XS, BlockIQ2_XXS, PartIQ2_XXS};
 pub use dtype::iq3::{BlockIQ3_S, BlockIQ3_XXS};
-pub use dtype::iq4::{BlockIQ4_NL, BlockIQ4_XS};
+pub use dtype::iq4_nl::BlockIQ4_NL;
+pub use dtype::iq4_xs::BlockIQ4_XS;
 pub use dtype::mxfp4::BlockMXFP4;
 pub use dtype::q4_0::BlockQ4_0;
 pub use dtype::q8_0::BlockQ8_0;
