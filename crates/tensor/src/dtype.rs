@@ -2,7 +2,15 @@
 
 pub(crate) mod float;
 pub(crate) mod int;
+pub(crate) mod iq1;
+pub(crate) mod iq2;
+pub(crate) mod iq3;
+pub(crate) mod iq4_nl;
+pub(crate) mod iq4_xs;
+mod iq_grid;
 mod k_quant;
+pub(crate) mod mxfp4;
+pub(crate) mod nibbles;
 pub(crate) mod q2_k;
 pub(crate) mod q3_k;
 pub(crate) mod q4_0;
@@ -10,6 +18,7 @@ pub(crate) mod q4_k;
 pub(crate) mod q5_k;
 pub(crate) mod q6_k;
 pub(crate) mod q8_0;
+pub(crate) mod tq;
 
 use crate::block::{Block, Codec};
 use crate::{EncodeError, TensorError};
@@ -85,6 +94,22 @@ dtypes! {
     Q5_K = 13, None, q5_k::BlockQ5_K;
     /// 6-bit integers in sub-blocks of 16 with 8-bit scales.
     Q6_K = 14, None, q6_k::BlockQ6_K;
+    /// 2-bit codebook of 256 points; read, not written.
+    IQ2_XXS = 16, None, iq2::BlockIQ2_XXS;
+    /// 2-bit codebook of 512 points; read, not written.
+    IQ2_XS = 17, None, iq2::BlockIQ2_XS;
+    /// 3-bit codebook of 256 points; read, not written.
+    IQ3_XXS = 18, None, iq3::BlockIQ3_XXS;
+    /// 1-bit codebook, scales of 32 elements; read, not written.
+    IQ1_S = 19, None, iq1::BlockIQ1_S;
+    /// 4-bit numbers into a table, with one f16 scale for 32 elements.
+    IQ4_NL = 20, None, iq4_nl::BlockIQ4_NL;
+    /// 3-bit codebook of 512 points; read, not written.
+    IQ3_S = 21, None, iq3::BlockIQ3_S;
+    /// 2-bit codebook of 1024 points; read, not written.
+    IQ2_S = 22, None, iq2::BlockIQ2_S;
+    /// 4-bit numbers into a table, with 6-bit scales for 32 elements.
+    IQ4_XS = 23, None, iq4_xs::BlockIQ4_XS;
     /// Signed 8-bit integer.
     I8 = 24, Some("I8"), int::BlockI8;
     /// Signed 16-bit integer.
@@ -95,8 +120,16 @@ dtypes! {
     I64 = 27, Some("I64"), int::BlockI64;
     /// IEEE 754 double precision.
     F64 = 28, Some("F64"), int::BlockF64;
+    /// 1-bit codebook, scales of 16 elements; read, not written.
+    IQ1_M = 29, None, iq1::BlockIQ1_M;
     /// bfloat16: the upper half of a single.
     BF16 = 30, Some("BF16"), float::BlockBF16;
+    /// Ternary, five elements to a byte; read, not written.
+    TQ1_0 = 34, None, tq::BlockTQ1_0;
+    /// Ternary, four elements to a byte; read, not written.
+    TQ2_0 = 35, None, tq::BlockTQ2_0;
+    /// 4-bit floats with a power of two for 32 elements.
+    MXFP4 = 39, None, mxfp4::BlockMXFP4;
     /// One byte, zero or one.
     BOOL = 0x1000, Some("BOOL"), int::BlockBool;
     /// Unsigned 8-bit integer.
@@ -262,12 +295,24 @@ mod tests {
             (DType::Q4_K, 12, 256, 144),
             (DType::Q5_K, 13, 256, 176),
             (DType::Q6_K, 14, 256, 210),
+            (DType::IQ2_XXS, 16, 256, 66),
+            (DType::IQ2_XS, 17, 256, 74),
+            (DType::IQ3_XXS, 18, 256, 98),
+            (DType::IQ1_S, 19, 256, 50),
+            (DType::IQ4_NL, 20, 32, 18),
+            (DType::IQ3_S, 21, 256, 110),
+            (DType::IQ2_S, 22, 256, 82),
+            (DType::IQ4_XS, 23, 256, 136),
             (DType::I8, 24, 1, 1),
             (DType::I16, 25, 1, 2),
             (DType::I32, 26, 1, 4),
             (DType::I64, 27, 1, 8),
             (DType::F64, 28, 1, 8),
+            (DType::IQ1_M, 29, 256, 56),
             (DType::BF16, 30, 1, 2),
+            (DType::TQ1_0, 34, 256, 54),
+            (DType::TQ2_0, 35, 256, 66),
+            (DType::MXFP4, 39, 32, 17),
         ] {
             assert_eq!((dtype.id(), dtype.block_elems(), dtype.block_bytes()), (id, elems, bytes));
         }
@@ -292,7 +337,8 @@ mod tests {
             for words in dtype.codec().words {
                 assert!(words.at + words.width * words.count <= dtype.block_bytes(), "{dtype}");
             }
-            let bytes: Vec<u8> = (0..dtype.block_bytes() * 3).map(|i| (i % 251) as u8).collect();
+            let bytes: Vec<u8> =
+                (0..dtype.block_bytes() * 3).map(|i| u8::try_from(i % 251).unwrap()).collect();
             let mut swapped = bytes.clone();
             dtype.swap_bytes(&mut swapped).unwrap();
             assert_eq!(swapped == bytes, dtype.codec().words.is_empty(), "{dtype}");

@@ -1,0 +1,21 @@
+//! Bytes that hold two numbers of four bits, and the types whose numbers look a value up in a
+//! table of sixteen.
+
+/// Number `i` of a row of nibbles, the lower half of each byte first.
+pub(crate) fn nibble(bytes: &[u8], i: usize) -> u8 {
+    bytes[i / 2] >> (4 * (i % 2)) & 0x0f
+}
+
+/// Writes `scale` times the table's values: the lower nibbles are the first half of the elements.
+pub(crate) fn decode_table(qs: &[u8], table: &[i8; 16], scale: f32, out: &mut [f32]) {
+    let (low, high) = out.split_at_mut(qs.len());
+    for ((low, high), &pair) in low.iter_mut().zip(high).zip(qs) {
+        *low = scale * f32::from(table[usize::from(pair & 0x0f)]);
+        *high = scale * f32::from(table[usize::from(pair >> 4)]);
+    }
+}
+
+/// Two numbers to a byte: the first half of `codes` in the lower nibbles.
+pub(crate) fn pack_halves(codes: &[u8; 32]) -> [u8; 16] {
+    std::array::from_fn(|i| codes[i] | codes[i + 16] << 4)
+}
