@@ -332,6 +332,44 @@ fn parts_that_are_missing_or_disagree_are_named() {
     assert!(open_first().contains("model-00003-of-00003.gguf"), "{}", open_first());
 }
 
+/// Refused, by name, before any loop believed a count.
+fn assert_refused(folder: &Path, what: &str, bytes: &[u8], words: &str) {
+    let begun = Instant::now();
+    let said = said(folder, bytes);
+    assert!(said.contains(words) && said.contains("broken.gguf"), "{what}: {said}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{what}: {:?}", begun.elapsed());
+}
+
+#[test]
+fn arrays_beyond_their_bounds_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let array = |kind: u32, count: u64, depth: usize| {
+        let mut value = Vec::new();
+        for _ in 1..depth {
+            value.extend(9_u32.to_le_bytes());
+            value.extend(1_u64.to_le_bytes());
+        }
+        value.extend(kind.to_le_bytes());
+        value.extend(count.to_le_bytes());
+        value
+    };
+    // The helper cannot walk what is beyond all bounds, so that these are put together by hand.
+    let raw = |value: Vec<u8>| {
+        let start = [&b"GGUF\x03\0\0\0"[..], &0_u64.to_le_bytes(), &1_u64.to_le_bytes()].concat();
+        [start, 1_u64.to_le_bytes().to_vec(), b"k".to_vec(), 9_u32.to_le_bytes().to_vec(), value]
+            .concat()
+    };
+    for (what, bytes, words) in [
+        ("array count", raw(array(4, u64::MAX, 1)), "GGUF array needs"),
+        ("array of 2^40", raw([array(0, 1 << 40, 1), vec![0; 64]].concat()), "GGUF array needs"),
+        ("too many values", raw([array(0, 5 << 20, 1), vec![0; 5 << 20]].concat()), "4194304"),
+        ("depth", raw(array(0, 0, 6)), "depth of a GGUF array"),
+        ("kind", raw([array(13, 1, 1), vec![0; 9]].concat()), "type of a GGUF value"),
+    ] {
+        assert_refused(folder.path(), what, &bytes, words);
+    }
+}
+
 #[test]
 fn headers_that_break_a_rule_are_refused() {
     let (folder, plain) = plain();
@@ -345,35 +383,20 @@ fn headers_that_break_a_rule_are_refused() {
         change(&mut file.tensors[1]);
         file.write()
     };
-    let array = |kind: u32, count: u64, depth: usize| {
-        let mut value = Vec::new();
-        for _ in 1..depth {
-            value.extend(9_u32.to_le_bytes());
-            value.extend(1_u64.to_le_bytes());
-        }
-        value.extend(kind.to_le_bytes());
-        value.extend(count.to_le_bytes());
-        value
+    let with_alignment = |alignment: u64| {
+        let mut file = plain.clone();
+        file.keys[0] = Key::number("general.alignment", 4, alignment);
+        file.write()
     };
     let name = &plain.tensors[1].name;
     let good = plain.write();
     let huge = |at: usize| [&good[..at], &u64::MAX.to_le_bytes(), &good[at + 8..]].concat();
-    // The helper cannot walk what is beyond all bounds, so that these are put together by hand.
-    let raw = |value: Vec<u8>| {
-        let start = [&b"GGUF\x03\0\0\0"[..], &0_u64.to_le_bytes(), &1_u64.to_le_bytes()].concat();
-        [start, 1_u64.to_le_bytes().to_vec(), b"k".to_vec(), 9_u32.to_le_bytes().to_vec(), value]
-            .concat()
-    };
     for (what, bytes, words) in [
         ("tensor count", huge(8), "list of tensors needs"),
         ("key count", huge(16), "list of keys needs"),
-        ("array count", raw(array(4, u64::MAX, 1)), "GGUF array needs"),
-        ("array of 2^40", raw([array(0, 1 << 40, 1), vec![0; 64]].concat()), "GGUF array needs"),
-        ("too many values", raw([array(0, 5 << 20, 1), vec![0; 5 << 20]].concat()), "4194304"),
-        ("depth", raw(array(0, 0, 6)), "depth of a GGUF array"),
-        ("kind", raw([array(13, 1, 1), vec![0; 9]].concat()), "type of a GGUF value"),
         ("key twice", with_key(plain.keys[1].clone()), "occurs twice"),
-        ("alignment", with_key(Key::number("general.alignment", 4, 3)), "occurs twice"),
+        ("alignment", with_alignment(3), "power of two"),
+        ("huge alignment", with_alignment(1 << 21), "power of two"),
         (
             "text",
             with_key(Key {
@@ -393,10 +416,7 @@ fn headers_that_break_a_rule_are_refused() {
         ("trailing", [&good[..], &[0; 32]].concat(), "the header accounts for"),
         ("truncated", good[..good.len() - 64].to_vec(), "truncated"),
     ] {
-        let begun = Instant::now();
-        let said = said(folder.path(), &bytes);
-        assert!(said.contains(words) && said.contains("broken.gguf"), "{what}: {said}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{what}: {:?}", begun.elapsed());
+        assert_refused(folder.path(), what, &bytes, words);
     }
     for len in 0..good.len() {
         let said = said(folder.path(), &good[..len]);
