@@ -12,6 +12,8 @@ mod cli;
 mod conversion;
 mod defect;
 mod gguf;
+#[path = "../crates/format/tests/support/gguf_file.rs"]
+mod gguf_file;
 mod goldens;
 mod harness;
 mod quality;

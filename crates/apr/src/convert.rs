@@ -7,9 +7,7 @@ use crate::recipe::TypeOverride;
 use crate::source::Source;
 use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
 use crate::{derived, gguf, provenance, units, verify};
-use apr_format::apr::AprWriter;
-use apr_format::gguf::GgufWriter;
-use apr_format::{Certificate, Container, FormatError, Metadata, NewTensor, apr};
+use apr_format::{Container, Format, Metadata, apr};
 use apr_model::{ModelConfig, RowOrder};
 use apr_tensor::{EncodeError, Tensor, TensorView};
 use rayon::prelude::*;
@@ -63,14 +61,15 @@ pub fn plan(
 
 /// The format of a file to be written, by its extension.
 fn format_of(target: &Path) -> Result<Target, Error> {
-    match target.extension().and_then(|extension| extension.to_str()) {
-        Some("apr") => Ok(Target::Apr),
-        Some("gguf") => Ok(Target::Gguf),
-        _ => {
-            let target = target.display();
-            Err(Error::Argument(format!("{target}: the output must end in .apr or .gguf")))
-        }
+    match Format::of_path(target).map(|format| format.name) {
+        Some(apr::NAME) => Ok(Target::Apr),
+        Some(apr_format::gguf::NAME) => Ok(Target::Gguf),
+        _ => Err(no_format(target)),
     }
+}
+
+fn no_format(target: &Path) -> Error {
+    Error::Argument(format!("{}: the output must end in .apr or .gguf", target.display()))
 }
 
 /// Writes `checkpoint` as the `.apr` or GGUF file `target` and proves it: the file is read back,
@@ -93,16 +92,12 @@ pub fn convert(
     let derived = derived::check(checkpoint, &config, &census)?;
     let format = format_of(target)?;
     let plan = Plan::new(checkpoint, census, &config, (options, format))?;
-    let mut writer = match format {
-        Target::Apr => {
-            let metadata = metadata(checkpoint, &plan, derived, progress)?;
-            Writer::Apr(AprWriter::create(target, &metadata, plan.new_tensors())?)
-        }
-        Target::Gguf => {
-            let keys = gguf::keys(checkpoint, &config)?;
-            Writer::Gguf(GgufWriter::create(target, &keys, plan.new_tensors())?)
-        }
+    let metadata = match format {
+        Target::Apr => metadata(checkpoint, &plan, derived, progress)?,
+        Target::Gguf => gguf::keys(checkpoint, &config)?,
     };
+    let container = Format::of_path(target).ok_or_else(|| no_format(target))?;
+    let mut writer = container.create(target, &metadata, plan.new_tensors())?;
     let order = format.row_order(&config);
     let by_name: BTreeMap<&str, &PlannedTensor> =
         plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
@@ -132,35 +127,6 @@ pub fn convert(
         })
         .collect();
     Ok(proof)
-}
-
-/// A file that is being written.
-enum Writer {
-    Apr(AprWriter),
-    Gguf(GgufWriter),
-}
-
-impl Writer {
-    fn order(&self) -> &[NewTensor] {
-        match self {
-            Self::Apr(writer) => writer.order(),
-            Self::Gguf(writer) => writer.order(),
-        }
-    }
-
-    fn put(&mut self, bytes: &[u8], certificate: &Certificate) -> Result<(), FormatError> {
-        match self {
-            Self::Apr(writer) => writer.put(bytes, certificate),
-            Self::Gguf(writer) => writer.put(bytes),
-        }
-    }
-
-    fn commit(self, prove: impl FnOnce(&Path) -> Result<Proof, Error>) -> Result<Proof, Error> {
-        match self {
-            Self::Apr(writer) => writer.commit(prove),
-            Self::Gguf(writer) => writer.commit(prove),
-        }
-    }
 }
 
 /// The model in memory, by this recipe: matrices in the types of the plan, everything that keeps
