@@ -11,6 +11,7 @@ mod checkpoints;
 mod cli;
 mod conversion;
 mod defect;
+mod encoders;
 mod gguf;
 mod goldens;
 mod harness;

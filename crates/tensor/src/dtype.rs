@@ -277,7 +277,7 @@ mod tests {
             for words in dtype.codec().words {
                 assert!(words.at + words.width * words.count <= dtype.block_bytes(), "{dtype}");
             }
-            let bytes: Vec<u8> = (0..dtype.block_bytes() * 3).map(|i| (i % 251) as u8).collect();
+            let bytes: Vec<u8> = (0..=250).cycle().take(dtype.block_bytes() * 3).collect();
             let mut swapped = bytes.clone();
             dtype.swap_bytes(&mut swapped).unwrap();
             assert_eq!(swapped == bytes, dtype.codec().words.is_empty(), "{dtype}");
