@@ -11,6 +11,7 @@ mod lanes;
 mod layout;
 mod plane;
 mod scale_search;
+mod single_block;
 mod super_block;
 mod view;
 
@@ -20,7 +21,10 @@ pub use dtype::float::{BlockBF16, BlockF16, BlockF32};
 pub use dtype::q2_k::BlockQ2_K;
 pub use dtype::q3_k::BlockQ3_K;
 pub use dtype::q4_0::BlockQ4_0;
+pub use dtype::q4_1::BlockQ4_1;
 pub use dtype::q4_k::BlockQ4_K;
+pub use dtype::q5_0::BlockQ5_0;
+pub use dtype::q5_1::BlockQ5_1;
 pub use dtype::q5_k::BlockQ5_K;
 pub use dtype::q6_k::BlockQ6_K;
 pub use dtype::q8_0::BlockQ8_0;
