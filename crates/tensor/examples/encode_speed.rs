@@ -5,8 +5,9 @@
 use apr_tensor::DType;
 use std::time::Instant;
 
-const ELEMS: usize = 1 << 20;
-const REPEATS: usize = 5;
+const ELEMS: usize = 1 << 16;
+/// Many short runs, so that some of them are not interrupted.
+const REPEATS: usize = 50;
 
 /// The shortest of several runs, in millions of elements per second.
 fn speed(mut run: impl FnMut()) -> f64 {

@@ -14,7 +14,10 @@ pub(crate) mod nibbles;
 pub(crate) mod q2_k;
 pub(crate) mod q3_k;
 pub(crate) mod q4_0;
+pub(crate) mod q4_1;
 pub(crate) mod q4_k;
+pub(crate) mod q5_0;
+pub(crate) mod q5_1;
 pub(crate) mod q5_k;
 pub(crate) mod q6_k;
 pub(crate) mod q8_0;
@@ -82,6 +85,12 @@ dtypes! {
     F16 = 1, Some("F16"), float::BlockF16;
     /// 4-bit integers with one f16 scale for 32 elements; the type behind `int4`.
     Q4_0 = 2, None, q4_0::BlockQ4_0;
+    /// 4-bit integers with one f16 scale and one f16 offset for 32 elements.
+    Q4_1 = 3, None, q4_1::BlockQ4_1;
+    /// 5-bit integers with one f16 scale for 32 elements.
+    Q5_0 = 6, None, q5_0::BlockQ5_0;
+    /// 5-bit integers with one f16 scale and one f16 offset for 32 elements.
+    Q5_1 = 7, None, q5_1::BlockQ5_1;
     /// 8-bit integers with one f16 scale for 32 elements; the type behind `int8`.
     Q8_0 = 8, None, q8_0::BlockQ8_0;
     /// 2-bit integers in sub-blocks of 16 with 4-bit scales and offsets.
@@ -289,6 +298,9 @@ mod tests {
             (DType::F32, 0, 1, 4),
             (DType::F16, 1, 1, 2),
             (DType::Q4_0, 2, 32, 18),
+            (DType::Q4_1, 3, 32, 20),
+            (DType::Q5_0, 6, 32, 22),
+            (DType::Q5_1, 7, 32, 24),
             (DType::Q8_0, 8, 32, 34),
             (DType::Q2_K, 10, 256, 84),
             (DType::Q3_K, 11, 256, 110),
@@ -337,8 +349,7 @@ mod tests {
             for words in dtype.codec().words {
                 assert!(words.at + words.width * words.count <= dtype.block_bytes(), "{dtype}");
             }
-            let bytes: Vec<u8> =
-                (0..dtype.block_bytes() * 3).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            let bytes: Vec<u8> = (0..=250).cycle().take(dtype.block_bytes() * 3).collect();
             let mut swapped = bytes.clone();
             dtype.swap_bytes(&mut swapped).unwrap();
             assert_eq!(swapped == bytes, dtype.codec().words.is_empty(), "{dtype}");
