@@ -2,6 +2,8 @@
 #![allow(unsafe_code, reason = "kernels are compiled for instruction sets that must be detected")]
 
 use crate::KernelError;
+use crate::activations::{PART, Part};
+use crate::integer::{IntegerKernels, MultiplyPanel, PANEL_ROWS, PanelInputs, PanelPart, RUN_ROWS};
 use crate::scalar::SCALAR;
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64::detected;
@@ -20,20 +22,22 @@ pub(crate) type Tile = unsafe fn([&[f32]; TILE_TOKENS], [&[f32]; TILE_ROWS]) -> 
 /// The functions for one instruction set.
 ///
 /// A table can be had only on a CPU that has its instructions: that is what makes its methods safe.
+/// Every quantized or float type can be multiplied with by every table: through its integers if
+/// `integers` has the type, by the functions of `rows` if they have it, and else through its
+/// decoder.
 pub struct Kernels {
     pub(crate) name: &'static str,
-    pub(crate) f32: BlockKernels,
-    pub(crate) f16: BlockKernels,
-    pub(crate) bf16: BlockKernels,
-    pub(crate) q4_0: BlockKernels,
-    pub(crate) q8_0: BlockKernels,
+    pub(crate) rows: &'static [(DType, BlockKernels)],
+    pub(crate) integers: &'static [(DType, IntegerKernels)],
+    pub(crate) multiply_panel: MultiplyPanel,
+    pub(crate) quantize: unsafe fn(&[f32], &mut [Part]),
     pub(crate) tile: Tile,
     pub(crate) dot: unsafe fn(&[f32], &[f32]) -> f32,
     pub(crate) add_scaled: unsafe fn(f32, &[f32], &mut [f32]),
 }
 
-/// The functions for one type of weights. They are memory-safe for any lengths; the only condition
-/// on calling them is the instruction set.
+/// The functions for one type of weights in single precision. They are memory-safe for any
+/// lengths; the only condition on calling them is the instruction set.
 #[derive(Clone, Copy)]
 pub(crate) struct BlockKernels {
     pub(crate) dot: unsafe fn(&[u8], &[f32]) -> f32,
@@ -76,7 +80,7 @@ impl Kernels {
     /// Whether [`matmul`](crate::matmul) takes weights of this type.
     #[must_use]
     pub fn supports(&self, dtype: DType) -> bool {
-        self.block(dtype).is_some()
+        dtype.is_float() || dtype.is_quantized()
     }
 
     /// The sum of `a[i] * b[i]`.
@@ -100,18 +104,22 @@ impl Kernels {
         unsafe { (self.add_scaled)(scale, x, out) }
     }
 
-    /// The functions for weights of this type, if it is supported.
-    pub(crate) fn block(&self, dtype: DType) -> Option<Rows> {
-        [
-            (DType::F32, self.f32),
-            (DType::F16, self.f16),
-            (DType::BF16, self.bf16),
-            (DType::Q4_0, self.q4_0),
-            (DType::Q8_0, self.q8_0),
-        ]
-        .into_iter()
-        .find(|&(of, _)| of == dtype)
-        .map(|(dtype, kernels)| Rows { dtype, kernels })
+    /// The functions for weights of this type in single precision, if it is supported.
+    pub(crate) fn block(&self, dtype: DType) -> Option<Rows<'_>> {
+        let kernels = find(self.rows, dtype);
+        self.supports(dtype).then_some(Rows { dtype, table: self, kernels })
+    }
+
+    /// The functions for the integers of this type, if it has any.
+    pub(crate) fn integers(&self, dtype: DType) -> Option<Packed<'_>> {
+        find(self.integers, dtype).map(|kernels| Packed { dtype, table: self, kernels })
+    }
+
+    /// Rounds inputs to integers.
+    pub(crate) fn quantize(&self, input: &[f32], parts: &mut [Part]) {
+        assert_eq!(input.len(), parts.len() * PART, "a part is {PART} elements");
+        // SAFETY: the table was handed out after its instruction set was detected.
+        unsafe { (self.quantize)(input, parts) }
     }
 
     /// The product of each input with each row of weights. The sum of a pair does not depend on
@@ -140,26 +148,51 @@ impl fmt::Debug for Kernels {
     }
 }
 
-/// The functions of a table for rows of one type; as the table, only on a CPU that has them.
-#[derive(Clone, Copy)]
-pub(crate) struct Rows {
-    dtype: DType,
-    kernels: BlockKernels,
+fn find<T: Copy>(entries: &[(DType, T)], dtype: DType) -> Option<T> {
+    entries.iter().find(|(of, _)| *of == dtype).map(|(_, entry)| *entry)
 }
 
-impl Rows {
+/// Elements that are decoded at a time where a type has no functions of its own.
+const RUN: usize = 256;
+
+/// The functions of a table for rows of one type in single precision; as the table, only on a CPU
+/// that has them.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    dtype: DType,
+    table: &'a Kernels,
+    kernels: Option<BlockKernels>,
+}
+
+impl Rows<'_> {
     /// The product of packed weights with as many activations.
     pub(crate) fn dot(&self, weights: &[u8], x: &[f32]) -> f32 {
         self.check(weights.len(), x.len());
+        let Some(kernels) = self.kernels else { return self.decode_and_dot(weights, x) };
         // SAFETY: `Rows` comes from a table that was handed out after detection.
-        unsafe { (self.kernels.dot)(weights, x) }
+        unsafe { (kernels.dot)(weights, x) }
     }
 
     /// The values of packed weights.
     pub(crate) fn decode(&self, weights: &[u8], out: &mut [f32]) {
         self.check(weights.len(), out.len());
+        let Some(kernels) = self.kernels else {
+            return self.dtype.decode(weights, out).expect("the lengths were checked");
+        };
         // SAFETY: `Rows` comes from a table that was handed out after detection.
-        unsafe { (self.kernels.decode)(weights, out) }
+        unsafe { (kernels.decode)(weights, out) }
+    }
+
+    fn decode_and_dot(&self, weights: &[u8], x: &[f32]) -> f32 {
+        let mut values = [0.0; RUN];
+        // `RUN` is whole blocks of every type: none has more elements.
+        let run = RUN / self.dtype.block_elems() * self.dtype.block_bytes();
+        let products = weights.chunks(run).zip(x.chunks(RUN)).map(|(weights, x)| {
+            let values = &mut values[..x.len()];
+            self.decode(weights, values);
+            self.table.dot(values, x)
+        });
+        products.sum()
     }
 
     /// Without a division, which would take as long as a short row. That the blocks are whole the
@@ -173,10 +206,57 @@ impl Rows {
     }
 }
 
+/// The functions of a table for the integers of one type; as the table, only on a CPU that has
+/// them.
+#[derive(Clone, Copy)]
+pub(crate) struct Packed<'a> {
+    dtype: DType,
+    table: &'a Kernels,
+    kernels: IntegerKernels,
+}
+
+impl Packed<'_> {
+    /// The products of one input with rows of packed weights.
+    pub(crate) fn multiply_rows(&self, rows: [&[u8]; RUN_ROWS], input: &[Part]) -> [f32; RUN_ROWS] {
+        rows.iter().for_each(|row| self.check(row.len(), input.len()));
+        // SAFETY: `Packed` comes from a table that was handed out after detection.
+        unsafe { (self.kernels.rows)(rows, input) }
+    }
+
+    /// Unpacks rows of weights.
+    pub(crate) fn pack(&self, rows: [&[u8]; PANEL_ROWS], panel: &mut [PanelPart]) {
+        rows.iter().for_each(|row| self.check(row.len(), panel.len()));
+        // SAFETY: `Packed` comes from a table that was handed out after detection.
+        unsafe { (self.kernels.pack)(rows, panel) }
+    }
+
+    /// Adds the products of a panel with inputs, of which one begins every `stride` parts.
+    pub(crate) fn multiply_panel(
+        &self,
+        panel: &[PanelPart],
+        (inputs, stride): (&[Part], usize),
+        sums: &mut [[f32; PANEL_ROWS]],
+    ) {
+        let needed = sums.len().saturating_sub(1) * stride + panel.len();
+        assert!(inputs.len() >= needed, "{} parts of {needed}", inputs.len());
+        let operands = PanelInputs { panel, offsets: self.kernels.offsets, inputs, stride };
+        // SAFETY: `Packed` comes from a table that was handed out after detection.
+        unsafe { (self.table.multiply_panel)(operands, sums) }
+    }
+
+    fn check(&self, bytes: usize, parts: usize) {
+        assert!(
+            bytes * self.dtype.block_elems() == parts * PART * self.dtype.block_bytes(),
+            "{parts} parts of {} are not {bytes} bytes",
+            self.dtype
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_data::{SUPPORTED, Xorshift, assert_close, dot_f64, random_blocks};
+    use crate::test_data::{Xorshift, assert_close, dot_f64, random_blocks, supported};
 
     const LENGTHS: [usize; 14] = [0, 1, 2, 3, 7, 8, 9, 15, 31, 32, 33, 63, 65, 257];
 
@@ -187,7 +267,8 @@ mod tests {
         for table in Kernels::available() {
             assert_eq!(Kernels::named(table.name()).unwrap().name(), table.name());
             for &dtype in DType::ALL {
-                assert_eq!(table.supports(dtype), SUPPORTED.contains(&dtype));
+                assert_eq!(table.supports(dtype), supported().any(|of| of == dtype));
+                assert_eq!(table.block(dtype).is_some(), table.supports(dtype));
             }
         }
         assert_eq!(Kernels::best().name(), *names.last().unwrap());
@@ -202,7 +283,7 @@ mod tests {
     #[test]
     fn decoding_has_the_bits_of_the_codec() {
         let mut random = Xorshift::new(1);
-        for (dtype, blocks) in SUPPORTED.iter().flat_map(|&dtype| LENGTHS.map(|n| (dtype, n))) {
+        for (dtype, blocks) in supported().flat_map(|dtype| LENGTHS.map(|n| (dtype, n))) {
             let bytes = random_blocks(&mut random, dtype, blocks);
             let mut expected = vec![0.0; blocks * dtype.block_elems()];
             dtype.decode(&bytes, &mut expected).unwrap();
@@ -237,7 +318,7 @@ mod tests {
     #[test]
     fn row_products_are_within_rounding_of_double_precision() {
         let mut random = Xorshift::new(2);
-        for (dtype, blocks) in SUPPORTED.iter().flat_map(|&dtype| LENGTHS.map(|n| (dtype, n))) {
+        for (dtype, blocks) in supported().flat_map(|dtype| LENGTHS.map(|n| (dtype, n))) {
             let bytes = random_blocks(&mut random, dtype, blocks);
             let mut weights = vec![0.0; blocks * dtype.block_elems()];
             dtype.decode(&bytes, &mut weights).unwrap();

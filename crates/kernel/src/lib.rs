@@ -18,7 +18,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod activations;
 mod error;
+mod integer;
 mod kernels;
 mod matmul;
 mod pool;

@@ -4,35 +4,28 @@
 //! shapes alone, so that results are the same, bit for bit, for any number of threads.
 
 mod columns;
+mod float;
+mod integer;
 
-use crate::kernels::{Rows, TILE_ROWS, TILE_TOKENS};
 use crate::{KernelError, Kernels, Pool};
 use apr_tensor::TensorView;
-use columns::ColumnsMut;
-use std::cell::RefCell;
 use std::ops::Range;
 
-/// From this number of tokens on, weights are decoded to panels instead of once per token.
-const PANEL_TOKENS: usize = TILE_TOKENS;
-/// Weight rows of a panel at most, in whole tiles.
-const PANEL_ROWS: usize = 8 * TILE_ROWS;
-/// Columns of a panel: whole blocks of every type. Sums are rounded once per panel, so this
-/// number is part of the results.
-const PANEL_COLS: usize = 1024;
 /// Bytes of weights below which handing a task to another thread costs more than it brings.
 const TASK_BYTES: usize = 16 * 1024;
 /// Tasks per thread, so that a thread that is late does not hold up the others.
 const TASKS_PER_THREAD: usize = 4;
 
-thread_local! {
-    static PANEL: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 /// `output[t, r] = sum over k of input[t, k] * weights[r, k]`.
 ///
 /// `weights` is `[rows, cols]`, `input` is `[tokens, cols]` and `output` is `[tokens, rows]`, both
-/// row-major; the number of tokens follows from the length of `input`. All arithmetic is float32
-/// on the exact values of the weights. The result does not depend on the number of threads.
+/// row-major; the number of tokens follows from the length of `input`. The result does not depend
+/// on the number of threads.
+///
+/// With weights of a float type all arithmetic is float32. For quantized types that the kernels
+/// know as integers the input is rounded to 16 bits, relative to the largest of each sixteen
+/// elements; integers are multiplied and added exactly, and everything else is float32. Then the
+/// bits of the result do not depend on the number of tokens, nor on the table of kernels.
 ///
 /// # Errors
 /// When the kernels do not [support](Kernels::supports) the type of the weights, when these are no
@@ -54,15 +47,14 @@ pub fn matmul(
         output.fill(0.0);
         return Ok(());
     }
-    let product = Product { kernels, block, weights, cols, input };
-    if tokens < PANEL_TOKENS {
-        let width = product.task_rows(rows, pool.threads());
-        let mut parts = ColumnsMut::split(output, rows, width);
-        pool.for_each_chunk(&mut parts, 1, |_, part| product.row_by_row(&mut part[0]));
-    } else {
-        let width = panel_rows(rows, pool.threads());
-        let mut parts = ColumnsMut::split(output, rows, width);
-        pool.for_each_chunk(&mut parts, 1, |_, part| product.by_panels(&mut part[0]));
+    match kernels.integers(dtype) {
+        Some(packed) => {
+            integer::quantized(kernels, pool, input, cols, |parts| {
+                let product = integer::Product { packed, weights, parts, tokens };
+                product.run(pool, output);
+            });
+        }
+        None => float::Product { kernels, block, weights, cols, input }.run(pool, output),
     }
     Ok(())
 }
@@ -89,94 +81,22 @@ fn check_lengths(
     Ok(tokens)
 }
 
-/// Rows per task with panels: as many as a panel has, or fewer to keep all threads busy.
-fn panel_rows(rows: usize, threads: usize) -> usize {
-    rows.div_ceil(threads * TASKS_PER_THREAD).next_multiple_of(TILE_ROWS).min(PANEL_ROWS)
+/// Rows per task without panels: enough to be worth the task.
+fn task_rows(weights: TensorView<'_>, rows: usize, threads: usize) -> usize {
+    let least = TASK_BYTES.div_ceil(weights.layout().row_bytes());
+    rows.div_ceil(threads * TASKS_PER_THREAD).max(least)
 }
 
-/// The operands that the tasks share.
-struct Product<'a> {
-    kernels: &'a Kernels,
-    block: Rows,
-    weights: TensorView<'a>,
-    cols: usize,
-    input: &'a [f32],
-}
-
-impl Product<'_> {
-    /// Rows per task without panels.
-    fn task_rows(&self, rows: usize, threads: usize) -> usize {
-        let least = TASK_BYTES.div_ceil(self.weights.layout().row_bytes());
-        rows.div_ceil(threads * TASKS_PER_THREAD).max(least)
-    }
-
-    /// A few tokens: each row of weights is read once from memory and decoded for each token.
-    fn row_by_row(&self, part: &mut ColumnsMut<'_>) {
-        for (i, weights) in self.rows(part.columns()).enumerate() {
-            for (token, input) in self.input.chunks_exact(self.cols).enumerate() {
-                part.row(token)[i] = self.block.dot(weights, input);
-            }
-        }
-    }
-
-    /// Many tokens: a panel of weights is decoded once and multiplied with all of them.
-    fn by_panels(&self, part: &mut ColumnsMut<'_>) {
-        for token in 0..self.input.len() / self.cols {
-            part.row(token).fill(0.0);
-        }
-        PANEL.with_borrow_mut(|panel| {
-            panel.resize(PANEL_ROWS * PANEL_COLS, 0.0);
-            for start in (0..self.cols).step_by(PANEL_COLS) {
-                let cols = start..self.cols.min(start + PANEL_COLS);
-                let panel = &mut panel[..part.columns().len() * cols.len()];
-                self.decode_panel(part.columns(), cols.clone(), panel);
-                self.multiply_panel(panel, cols, part);
-            }
-        });
-    }
-
-    /// Decodes these columns of these rows, one row after the other.
-    fn decode_panel(&self, rows: Range<usize>, cols: Range<usize>, panel: &mut [f32]) {
-        let bytes = self.weights.layout().column_bytes(cols.clone());
-        let bytes = bytes.expect("panels begin and end with a block");
-        for (row, values) in self.rows(rows).zip(panel.chunks_exact_mut(cols.len())) {
-            self.block.decode(&row[bytes.clone()], values);
-        }
-    }
-
-    /// Adds the product of these columns of the input with the panel.
-    fn multiply_panel(&self, panel: &[f32], cols: Range<usize>, part: &mut ColumnsMut<'_>) {
-        let depth = cols.len();
-        // Tiles at the edges repeat the last token and the last row; those sums are dropped.
-        for (first, tokens) in self.input.chunks(TILE_TOKENS * self.cols).enumerate() {
-            let count = tokens.len() / self.cols;
-            let input = |t: usize| &tokens[t.min(count - 1) * self.cols..][cols.clone()];
-            let inputs = [input(0), input(1), input(2), input(3)];
-            for (tile, weights) in panel.chunks(TILE_ROWS * depth).enumerate() {
-                let rows = weights.len() / depth;
-                let row = |r: usize| &weights[r.min(rows - 1) * depth..][..depth];
-                let sums = self.kernels.tile(inputs, [row(0), row(1), row(2)]);
-                for (t, sums) in sums[..count].iter().enumerate() {
-                    let out = &mut part.row(first * TILE_TOKENS + t)[tile * TILE_ROWS..];
-                    out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
-                }
-            }
-        }
-    }
-
-    /// The bytes of each of these rows.
-    fn rows(&self, rows: Range<usize>) -> impl Iterator<Item = &[u8]> {
-        let bytes = self.weights.row_bytes(rows);
-        bytes
-            .expect("the output has a column per row of weights")
-            .chunks_exact(self.weights.layout().row_bytes())
-    }
+/// The bytes of each of these rows.
+fn rows<'a>(weights: TensorView<'a>, rows: Range<usize>) -> impl Iterator<Item = &'a [u8]> {
+    let bytes = weights.row_bytes(rows).expect("the output has a column per row of weights");
+    bytes.chunks_exact(weights.layout().row_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_data::{SUPPORTED, Xorshift, assert_close, dot_f64, random_blocks};
+    use crate::test_data::{DESCRIBED, Xorshift, assert_product, random_blocks, supported};
     use apr_tensor::{DType, Tensor, TensorLayout};
 
     fn random_weights(random: &mut Xorshift, dtype: DType, rows: usize, cols: usize) -> Tensor {
@@ -192,24 +112,28 @@ mod tests {
         output
     }
 
+    /// Numbers of columns that this type can have.
+    fn depths(dtype: DType) -> Vec<usize> {
+        let depths = [31_usize, 32, 33, 64, 256, 768, 1056, 1088, 1280];
+        depths.into_iter().filter(|depth| depth.is_multiple_of(dtype.block_elems())).collect()
+    }
+
     #[test]
     fn products_are_within_rounding_of_double_precision() {
         let (mut random, pool) = (Xorshift::new(5), Pool::new(2));
-        for dtype in SUPPORTED {
-            let cols: &[usize] = if dtype.is_quantized() { &[] } else { &[31, 33] };
-            for &cols in [32, 64, 1056, 1088].iter().chain(cols) {
-                for rows in [1, 2, 3, 5, 24, 25, 97] {
-                    let weights = random_weights(&mut random, dtype, rows, cols);
-                    let values = weights.view().to_f32();
-                    let input = random.floats(33 * cols);
-                    for tokens in [1, 2, 3, 4, 5, 7, 8, 33] {
-                        for kernels in Kernels::available() {
-                            let found = run(kernels, &pool, &weights, &input[..tokens * cols]);
-                            for (i, &found) in found.iter().enumerate() {
-                                let (input, row) = (&input[i / rows * cols..], i % rows * cols);
-                                let exact = dot_f64(&input[..cols], &values[row..row + cols]);
-                                assert_close(found, exact, cols);
-                            }
+        for dtype in supported() {
+            for (cols, rows) in
+                depths(dtype).iter().flat_map(|&cols| [1, 5, 24, 33].map(|rows| (cols, rows)))
+            {
+                let weights = random_weights(&mut random, dtype, rows, cols);
+                let input = random.floats(13 * cols);
+                for tokens in [1, 2, 3, 4, 5, 13] {
+                    for kernels in Kernels::available() {
+                        let found = run(kernels, &pool, &weights, &input[..tokens * cols]);
+                        for (i, &found) in found.iter().enumerate() {
+                            let row = weights.view().row_bytes(i % rows..i % rows + 1).unwrap();
+                            let input = &input[i / rows * cols..][..cols];
+                            assert_product(dtype, row, input, found);
                         }
                     }
                 }
@@ -221,18 +145,38 @@ mod tests {
     fn bits_do_not_depend_on_threads_or_other_tokens() {
         let mut random = Xorshift::new(6);
         let pools = [1, 2, 3, 8].map(Pool::new);
-        for (dtype, tokens) in SUPPORTED.iter().flat_map(|&dtype| [1, 3, 4, 23].map(|t| (dtype, t)))
-        {
-            let weights = random_weights(&mut random, dtype, 601, 1056);
-            let input = random.floats(tokens * 1056);
+        for (dtype, tokens) in supported().flat_map(|dtype| [1, 3, 4, 23].map(|t| (dtype, t))) {
+            let cols = 1280;
+            let weights = random_weights(&mut random, dtype, 201, cols);
+            let input = random.floats(tokens * cols);
             for kernels in Kernels::available() {
                 let expected = run(kernels, &pools[0], &weights, &input);
                 for pool in &pools[1..] {
                     assert!(run(kernels, pool, &weights, &input) == expected);
                 }
-                if tokens > PANEL_TOKENS {
-                    let fewer = run(kernels, &pools[0], &weights, &input[..5 * 1056]);
+                if tokens > float::PANEL_TOKENS {
+                    let fewer = run(kernels, &pools[0], &weights, &input[..5 * cols]);
                     assert!(fewer == expected[..fewer.len()]);
+                }
+            }
+        }
+    }
+
+    /// One token goes through other kernels than several, and each table has its own.
+    #[test]
+    fn bits_of_integer_types_depend_on_nothing_but_the_operands() {
+        let mut random = Xorshift::new(8);
+        let pool = Pool::new(2);
+        for &(dtype, _) in DESCRIBED {
+            for (cols, tokens) in [(256, 2), (768, 9), (1280, 23)] {
+                let weights = random_weights(&mut random, dtype, 39, cols);
+                let input = random.floats(tokens * cols);
+                let expected = run(Kernels::available()[0], &pool, &weights, &input);
+                for kernels in Kernels::available() {
+                    let together = run(kernels, &pool, &weights, &input);
+                    assert!(together == expected, "{dtype} {}", kernels.name());
+                    let apart = input.chunks(cols).flat_map(|x| run(kernels, &pool, &weights, x));
+                    assert!(apart.eq(expected.iter().copied()), "{dtype} {}", kernels.name());
                 }
             }
         }

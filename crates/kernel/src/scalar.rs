@@ -1,31 +1,27 @@
-//! The reference kernels: portable, for every type, through the type's own decoder. Other tables
-//! are tested against them and inherit from them what they do not have.
+//! The reference kernels: portable. Other tables are tested against them and inherit from them what
+//! they do not have.
 
-use crate::kernels::{BlockKernels, Kernels, TILE_ROWS, TILE_TOKENS, TileSums};
-use apr_tensor::{Block, BlockBF16, BlockF16, BlockF32, BlockQ4_0, BlockQ8_0};
+use crate::activations::quantize;
+use crate::integer::{integer_kernels, integer_types, multiply_panel};
+use crate::kernels::{Kernels, TILE_ROWS, TILE_TOKENS, TileSums};
+use apr_tensor::Block;
+use half::f16;
 use zerocopy::FromBytes;
+use zerocopy::little_endian::U16;
 
 pub(crate) const SCALAR: Kernels = Kernels {
     name: "scalar",
-    f32: block_kernels::<BlockF32>(),
-    f16: block_kernels::<BlockF16>(),
-    bf16: block_kernels::<BlockBF16>(),
-    q4_0: block_kernels::<BlockQ4_0>(),
-    q8_0: block_kernels::<BlockQ8_0>(),
+    rows: &[],
+    integers: integer_types!(integer_kernels),
+    multiply_panel,
+    quantize,
     tile,
     dot,
     add_scaled,
 };
 
-/// Elements that are decoded at a time.
-const RUN: usize = 256;
 /// Independent partial sums, so that compilers can use the vectors of any machine.
 const LANES: usize = 8;
-
-const fn block_kernels<B: Block>() -> BlockKernels {
-    assert!(RUN.is_multiple_of(B::ELEMS));
-    BlockKernels { dot: dot_blocks::<B>, decode: decode_blocks::<B> }
-}
 
 /// The blocks that these bytes are.
 ///
@@ -35,25 +31,9 @@ pub(crate) fn blocks<B: Block>(bytes: &[u8]) -> &[B] {
     <[B]>::ref_from_bytes(bytes).expect("whole blocks: checked by the caller")
 }
 
-fn dot_blocks<B: Block>(row: &[u8], x: &[f32]) -> f32 {
-    let mut values = [0.0; RUN];
-    let mut sum = 0.0;
-    for (run, x) in blocks::<B>(row).chunks(RUN / B::ELEMS).zip(x.chunks(RUN)) {
-        let values = &mut values[..x.len()];
-        decode_run(run, values);
-        sum += dot(values, x);
-    }
-    sum
-}
-
-fn decode_blocks<B: Block>(row: &[u8], out: &mut [f32]) {
-    decode_run(blocks::<B>(row), out);
-}
-
-fn decode_run<B: Block>(blocks: &[B], out: &mut [f32]) {
-    for (block, out) in blocks.iter().zip(out.chunks_exact_mut(B::ELEMS)) {
-        block.decode(out);
-    }
+/// The value of an f16.
+pub(crate) fn half(bits: U16) -> f32 {
+    f16::from_bits(bits.get()).to_f32()
 }
 
 fn tile(inputs: [&[f32]; TILE_TOKENS], weights: [&[f32]; TILE_ROWS]) -> TileSums {

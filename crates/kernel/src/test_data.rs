@@ -1,10 +1,14 @@
 //! Seeded operands and the double-precision oracle for the tests of this crate.
 
+use crate::activations::{HALF_STEP, PART, Part, quantize};
+use crate::integer::{Integers, integer_types};
+use crate::scalar::blocks;
 use apr_tensor::DType;
-use half::f16;
 
-pub(crate) const SUPPORTED: [DType; 5] =
-    [DType::F32, DType::F16, DType::BF16, DType::Q4_0, DType::Q8_0];
+/// Every type that can be multiplied with.
+pub(crate) fn supported() -> impl Iterator<Item = DType> {
+    DType::ALL.iter().copied().filter(|dtype| dtype.is_float() || dtype.is_quantized())
+}
 
 /// Marsaglia's xorshift64.
 pub(crate) struct Xorshift(u64);
@@ -32,21 +36,87 @@ impl Xorshift {
     }
 }
 
-/// Random blocks: any integers in quantized ones, with finite scales; finite floats.
+/// Random blocks: any bytes in quantized ones that stand for values of a reasonable size.
 pub(crate) fn random_blocks(random: &mut Xorshift, dtype: DType, blocks: usize) -> Vec<u8> {
     let mut bytes = vec![0; blocks * dtype.block_bytes()];
     if !dtype.is_quantized() {
         dtype.encode(&random.floats(blocks), &mut bytes).unwrap();
         return bytes;
     }
+    let mut values = vec![0.0; dtype.block_elems()];
     for block in bytes.chunks_exact_mut(dtype.block_bytes()) {
-        for bytes in block.chunks_mut(8) {
-            bytes.copy_from_slice(&random.bytes()[..bytes.len()]);
+        loop {
+            for bytes in block.chunks_mut(8) {
+                bytes.copy_from_slice(&random.bytes()[..bytes.len()]);
+            }
+            dtype.decode(block, &mut values).unwrap();
+            if values.iter().all(|value| value.abs() < 1e6) {
+                break;
+            }
         }
-        // In the types tested here the scale comes first.
-        block[..2].copy_from_slice(&f16::from_f32(random.float() * 0.1).to_bits().to_le_bytes());
     }
     bytes
+}
+
+/// An element as an integer type describes it.
+pub(crate) struct Element {
+    pub(crate) integer: i16,
+    pub(crate) scale: f32,
+    pub(crate) offset: f32,
+}
+
+impl Element {
+    /// Its value, and the magnitude that rounding errors are measured by.
+    pub(crate) fn value(&self) -> Exact {
+        let product = f64::from(self.integer) * f64::from(self.scale);
+        let offset = f64::from(self.offset);
+        Exact { sum: product + offset, magnitude: product.abs() + offset.abs() }
+    }
+}
+
+type Describe = fn(&[u8]) -> Vec<Element>;
+/// The types with integers.
+pub(crate) const DESCRIBED: &[(DType, Describe)] = integer_types!(describe);
+
+const fn describe<B: Integers>() -> Describe {
+    |bytes| {
+        let elements = blocks::<B>(bytes).iter().flat_map(|block| {
+            let (scales, offsets) = (block.scales(), block.offsets());
+            (0..B::ELEMS).map(move |k| {
+                let part = k / PART;
+                let half = if B::OFFSETS == 2 { k / 16 % 2 } else { 0 };
+                let offset = if B::OFFSETS == 0 { 0.0 } else { offsets[half][part] };
+                Element { integer: block.integers(part)[k % PART], scale: scales[part], offset }
+            })
+        });
+        elements.collect()
+    }
+}
+
+/// Asserts that a product of a row with an input is what it should be: within rounding of double
+/// precision, and with a type of integers within half a step of each rounded input.
+pub(crate) fn assert_product(dtype: DType, row: &[u8], input: &[f32], found: f32) {
+    let mut weights = vec![0.0; input.len()];
+    dtype.decode(row, &mut weights).unwrap();
+    let exact = dot_f64(&weights, input);
+    let Some((_, describe)) = DESCRIBED.iter().find(|(of, _)| *of == dtype) else {
+        return assert_close(found, exact, input.len());
+    };
+    let mut parts = vec![Part::default(); input.len() / PART];
+    quantize(input, &mut parts);
+    let (mut rounded, mut steps) = (Exact { sum: 0.0, magnitude: 0.0 }, 0.0);
+    for (k, element) in describe(row).iter().enumerate() {
+        let (part, k) = (&parts[k / PART], k % PART);
+        let scale = f64::from(part.scales[k / 8 % 2]);
+        let (x, weight) = (f64::from(part.values[k]) * scale, element.value());
+        rounded.sum += weight.sum * x;
+        rounded.magnitude += weight.magnitude * x.abs();
+        steps += weight.sum.abs() * scale * HALF_STEP;
+    }
+    let rounding = f64::from(f32::EPSILON) * 16.0 * rounded.magnitude;
+    let difference = (f64::from(found) - exact.sum).abs();
+    assert!(difference <= steps + rounding, "{dtype}: {found} is not {}", exact.sum);
+    assert_close(found, rounded, input.len());
 }
 
 /// A sum of products, and the sum of their magnitudes that rounding errors are measured by.

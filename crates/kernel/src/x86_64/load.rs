@@ -3,8 +3,9 @@
 #![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _MM_HINT_T0, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_storeu_ps,
+    __m128i, __m256, __m256i, _MM_HINT_T0, _mm_and_si128, _mm_loadu_si128, _mm_prefetch,
+    _mm_set1_epi8, _mm_srli_epi16, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32,
+    _mm256_storeu_ps, _mm256_storeu_si256,
 };
 
 /// How far weights are asked for in advance: enough to cover the latency of memory at its speed.
@@ -26,16 +27,17 @@ pub(super) fn store_f32x8(out: &mut [f32; 8], values: __m256) {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn bytes8(bytes: &[u8; 8]) -> __m128i {
-    // SAFETY: the array is the 8 bytes that are read.
-    unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) }
+pub(super) fn f32x16(values: &[f32; 16]) -> [__m256; 2] {
+    let [low, high] = values.as_chunks::<8>().0 else { unreachable!("16 are twice 8") };
+    [f32x8(low), f32x8(high)]
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn i8x8(values: &[i8; 8]) -> __m128i {
-    // SAFETY: the array is the 8 bytes that are read.
-    unsafe { _mm_loadl_epi64(values.as_ptr().cast()) }
+pub(super) fn store_f32x16(out: &mut [f32; 16], [low, high]: [__m256; 2]) {
+    let halves = out.as_chunks_mut::<8>().0;
+    store_f32x8(&mut halves[0], low);
+    store_f32x8(&mut halves[1], high);
 }
 
 #[inline]
@@ -50,6 +52,62 @@ pub(super) fn bytes16(bytes: &[u8; 16]) -> __m128i {
 pub(super) fn bytes32(bytes: &[u8; 32]) -> __m256i {
     // SAFETY: the array is the 32 bytes that are read.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+/// The low nibbles of sixteen bytes, then the high ones.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn nibbles(bytes: &[u8; 16]) -> [__m128i; 2] {
+    let (pairs, mask) = (bytes16(bytes), _mm_set1_epi8(0x0f));
+    [_mm_and_si128(pairs, mask), _mm_and_si128(_mm_srli_epi16::<4>(pairs), mask)]
+}
+
+/// 32 signed bytes in two halves.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn i8x32(values: &[i8; 32]) -> [__m128i; 2] {
+    // SAFETY: the array is the 32 bytes of which each load reads a half.
+    unsafe {
+        let start = values.as_ptr().cast::<__m128i>();
+        [_mm_loadu_si128(start), _mm_loadu_si128(start.add(1))]
+    }
+}
+
+/// 32 integers in two halves.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn halves(values: &[i16; 32]) -> [__m256i; 2] {
+    // SAFETY: the array is the 64 bytes of which each load reads a half.
+    unsafe {
+        let start = values.as_ptr().cast::<__m256i>();
+        [_mm256_loadu_si256(start), _mm256_loadu_si256(start.add(1))]
+    }
+}
+
+/// Sixteen pairs in two halves.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn pairs16(values: &[[i16; 2]; 16]) -> [__m256i; 2] {
+    // SAFETY: the array is the 64 bytes of which each load reads a half.
+    unsafe {
+        let start = values.as_ptr().cast::<__m256i>();
+        [_mm256_loadu_si256(start), _mm256_loadu_si256(start.add(1))]
+    }
+}
+
+/// One pair in every lane.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn pair(values: &[i16; 2]) -> __m256i {
+    let [low, high] = values.map(i16::to_ne_bytes);
+    _mm256_set1_epi32(i32::from_ne_bytes([low[0], low[1], high[0], high[1]]))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn store_pairs(out: &mut [[i16; 2]; 8], values: __m256i) {
+    // SAFETY: the array is the 32 bytes that are written.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) }
 }
 
 /// Asks for the cache line some way after this block. Rows lie one after the other, so that the

@@ -1,0 +1,16 @@
+//! Q4_0: nibbles less eight.
+
+use super::{Integers, MAX_PARTS};
+use crate::activations::PART;
+use crate::scalar::half;
+use apr_tensor::BlockQ4_0;
+
+impl Integers for BlockQ4_0 {
+    fn integers(&self, _part: usize) -> [i16; PART] {
+        super::halves(&self.qs).map(|q| i16::from(q) - 8)
+    }
+
+    fn scales(&self) -> [f32; MAX_PARTS] {
+        [half(self.d); MAX_PARTS]
+    }
+}

@@ -1,0 +1,116 @@
+//! Products of integers: inputs are rounded once per product. A single token is multiplied with
+//! packed rows; for several, sixteen rows at a time are unpacked to a panel that stays in the
+//! nearest cache while all tokens pass.
+
+use super::columns::ColumnsMut;
+use super::{rows, task_rows};
+use crate::activations::{PART, Part};
+use crate::integer::{PANEL_ROWS, PanelPart, RUN_ROWS};
+use crate::kernels::Packed;
+use crate::{Kernels, Pool};
+use apr_tensor::TensorView;
+use std::cell::RefCell;
+
+/// Parts of a panel: whole blocks of every type, and a panel of 19 KiB.
+const PANEL_PARTS: usize = 16;
+/// Inputs that are rounded by one task.
+const QUANTIZE_ELEMS: usize = 16 * 1024;
+
+thread_local! {
+    static PARTS: RefCell<Vec<Part>> = const { RefCell::new(Vec::new()) };
+    static PANEL: RefCell<Panel> = const { RefCell::new(Panel { parts: Vec::new(), sums: Vec::new() }) };
+}
+
+/// What a task keeps from one product to the next.
+struct Panel {
+    parts: Vec<PanelPart>,
+    /// The sums of all tokens with the rows of the panel.
+    sums: Vec<[f32; PANEL_ROWS]>,
+}
+
+/// Calls `product` with the input rounded to integers. `cols` is a multiple of [`PART`].
+pub(super) fn quantized(
+    kernels: &Kernels,
+    pool: &Pool,
+    input: &[f32],
+    cols: usize,
+    product: impl FnOnce(&[Part]),
+) {
+    assert!(cols.is_multiple_of(PART), "blocks are whole parts");
+    // Taken for the time of the product, so that a task that multiplies has a buffer of its own.
+    let mut buffer = PARTS.take();
+    let count = input.len() / PART;
+    if buffer.len() < count {
+        buffer.resize(count, Part::default());
+    }
+    let parts = &mut buffer[..count];
+    pool.for_each_chunk(parts, QUANTIZE_ELEMS / PART, |i, parts| {
+        kernels.quantize(&input[i * QUANTIZE_ELEMS..][..parts.len() * PART], parts);
+    });
+    product(parts);
+    PARTS.set(buffer);
+}
+
+/// The operands that the tasks share.
+pub(super) struct Product<'a> {
+    pub(super) packed: Packed<'a>,
+    pub(super) weights: TensorView<'a>,
+    pub(super) parts: &'a [Part],
+    pub(super) tokens: usize,
+}
+
+impl Product<'_> {
+    /// Computes the product.
+    pub(super) fn run(&self, pool: &Pool, output: &mut [f32]) {
+        let rows = self.weights.layout().row_count();
+        if self.tokens == 1 {
+            let width = task_rows(self.weights, rows, pool.threads()).next_multiple_of(RUN_ROWS);
+            let mut parts = ColumnsMut::split(output, rows, width);
+            pool.for_each_chunk(&mut parts, 1, |_, part| self.one_token(&mut part[0]));
+        } else {
+            let mut parts = ColumnsMut::split(output, rows, PANEL_ROWS);
+            pool.for_each_chunk(&mut parts, 1, |_, part| self.by_panels(&mut part[0]));
+        }
+    }
+
+    /// Each row of weights is read once from memory and multiplied as it comes.
+    fn one_token(&self, part: &mut ColumnsMut<'_>) {
+        let mut next = rows(self.weights, part.columns());
+        for output in part.row(0).chunks_mut(RUN_ROWS) {
+            let products = self.packed.multiply_rows(group(&mut next), self.parts);
+            output.copy_from_slice(&products[..output.len()]);
+        }
+    }
+
+    /// A panel of weights is unpacked once and multiplied with all tokens.
+    fn by_panels(&self, part: &mut ColumnsMut<'_>) {
+        let stride = self.parts.len() / self.tokens;
+        let rows: [_; PANEL_ROWS] = group(&mut rows(self.weights, part.columns()));
+        PANEL.with_borrow_mut(|Panel { parts: panel, sums }| {
+            panel.resize(PANEL_PARTS, PanelPart::ZERO);
+            sums.clear();
+            sums.resize(self.tokens, [0.0; PANEL_ROWS]);
+            for start in (0..stride).step_by(PANEL_PARTS) {
+                let end = stride.min(start + PANEL_PARTS);
+                let panel = &mut panel[..end - start];
+                let bytes = self.weights.layout().column_bytes(start * PART..end * PART);
+                let bytes = bytes.expect("panels begin and end with a block");
+                self.packed.pack(rows.map(|row| &row[bytes.clone()]), panel);
+                self.packed.multiply_panel(panel, (&self.parts[start..], stride), sums);
+            }
+            for (token, sums) in sums.iter().enumerate() {
+                let output = part.row(token);
+                output.copy_from_slice(&sums[..output.len()]);
+            }
+        });
+    }
+}
+
+/// The next rows, the last of which is repeated where there are fewer.
+fn group<'a, const COUNT: usize>(rows: &mut impl Iterator<Item = &'a [u8]>) -> [&'a [u8]; COUNT] {
+    let mut last: &[u8] = &[];
+    std::array::from_fn(|_| {
+        last = rows.next().unwrap_or(last);
+        last
+    })
+}

@@ -1,0 +1,54 @@
+//! What the integer kernels share, given how a part of a block becomes 32 integers.
+#![allow(unsafe_code, reason = "methods of a trait for an instruction set are unsafe to call")]
+
+mod panel;
+mod rows;
+
+use super::super::load;
+use crate::activations::{self, Part};
+use crate::integer::{IntegerKernels, Integers};
+pub(super) use panel::multiply_panel;
+use std::arch::x86_64::{__m128i, __m256i, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16};
+
+/// The integers of a part as two vectors of sixteen, in the order of the elements.
+pub(super) type Halves = [__m256i; 2];
+
+/// How this instruction set unpacks a type. What is inherited is compiled from portable code.
+pub(super) trait Unpack: Integers {
+    /// The integers of a part.
+    ///
+    /// # Safety
+    /// The CPU must have AVX2, FMA and F16C.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn unpack(&self, part: usize) -> Halves {
+        let integers = self.integers(part);
+        let [low, high] = load::halves(&integers);
+        [low, high]
+    }
+}
+
+/// The functions of this instruction set.
+pub(super) const fn integer_kernels<B: Unpack>() -> IntegerKernels {
+    IntegerKernels { rows: rows::multiply_rows::<B>, pack: panel::pack::<B>, offsets: B::OFFSETS }
+}
+
+/// The portable rounding, compiled for this instruction set.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn quantize(input: &[f32], parts: &mut [Part]) {
+    activations::quantize(input, parts);
+}
+
+/// Sixteen unsigned bytes each, widened.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn widen_unsigned(bytes: [__m128i; 2]) -> Halves {
+    [_mm256_cvtepu8_epi16(bytes[0]), _mm256_cvtepu8_epi16(bytes[1])]
+}
+
+/// Sixteen signed bytes each, widened.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn widen_signed(bytes: [__m128i; 2]) -> Halves {
+    [_mm256_cvtepi8_epi16(bytes[0]), _mm256_cvtepi8_epi16(bytes[1])]
+}

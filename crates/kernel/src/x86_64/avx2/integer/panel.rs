@@ -1,0 +1,183 @@
+//! Panels of sixteen rows: a lane is a row, and a pair of activations meets all of them at once.
+
+use super::super::super::load;
+use super::{Halves, Unpack};
+use crate::activations::Part;
+use crate::integer::{PANEL_ROWS, PanelInputs, PanelPart};
+use crate::scalar::blocks;
+use std::arch::x86_64::{
+    __m256, __m256i, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
+    _mm256_mul_ps, _mm256_permute2x128_si256, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
+    _mm256_unpacklo_epi64,
+};
+
+/// Vectors of a panel's rows.
+const VECTORS: usize = PANEL_ROWS / 8;
+/// The pairs of elements that share a scale of the activations.
+const GROUPS: [[usize; 8]; 2] = [[0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]];
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn pack<B: Unpack>(rows: [&[u8]; PANEL_ROWS], panel: &mut [PanelPart]) {
+    let count = panel.len() / B::PARTS;
+    let rows = rows.map(|row| &blocks::<B>(row)[..count]);
+    for (i, panel) in panel.chunks_exact_mut(B::PARTS).enumerate() {
+        for (r, row) in rows.iter().enumerate() {
+            let (scales, offsets) = (row[i].scales(), row[i].offsets());
+            for (part, panel) in panel.iter_mut().enumerate() {
+                panel.scales[r] = scales[part];
+                if B::OFFSETS > 0 {
+                    panel.offsets[0][r] = offsets[0][part];
+                    panel.offsets[1][r] = offsets[1][part];
+                }
+            }
+        }
+        for (part, panel) in panel.iter_mut().enumerate() {
+            for vector in 0..VECTORS {
+                let blocks: [&B; 8] = std::array::from_fn(|r| &rows[8 * vector + r][i]);
+                pack_eight(&blocks, part, vector, panel);
+            }
+        }
+    }
+}
+
+/// Writes the pairs of eight rows.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn pack_eight<B: Unpack>(blocks: &[&B; 8], part: usize, vector: usize, panel: &mut PanelPart) {
+    let mut halves: [Halves; 8] = [[_mm256_setzero_si256(); 2]; 8];
+    for (halves, block) in halves.iter_mut().zip(blocks) {
+        // SAFETY: this function is compiled for the same instructions.
+        *halves = unsafe { block.unpack(part) };
+    }
+    for half in 0..2 {
+        let columns = transposed(halves.map(|halves| halves[half]));
+        for (pairs, column) in panel.pairs[8 * half..8 * half + 8].iter_mut().zip(columns) {
+            load::store_pairs(&mut pairs.as_chunks_mut::<8>().0[vector], column);
+        }
+    }
+}
+
+/// Lane `j` of vector `i` becomes lane `i` of vector `j`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn transposed(rows: [__m256i; 8]) -> [__m256i; 8] {
+    let [a, b, c, d, e, f, g, h] = rows;
+    let [first, last] = [[a, b, c, d], [e, f, g, h]].map(|[a, b, c, d]| {
+        let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+        let (ab_high, cd_high) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+        [
+            _mm256_unpacklo_epi64(ab, cd),
+            _mm256_unpackhi_epi64(ab, cd),
+            _mm256_unpacklo_epi64(ab_high, cd_high),
+            _mm256_unpackhi_epi64(ab_high, cd_high),
+        ]
+    });
+    let mut columns = [_mm256_setzero_si256(); 8];
+    for (j, (first, last)) in first.into_iter().zip(last).enumerate() {
+        columns[j] = _mm256_permute2x128_si256::<0x20>(first, last);
+        columns[j + 4] = _mm256_permute2x128_si256::<0x31>(first, last);
+    }
+    columns
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(in super::super) fn multiply_panel(operands: PanelInputs<'_>, sums: &mut [[f32; PANEL_ROWS]]) {
+    let (threes, rest) = sums.as_chunks_mut::<3>();
+    for (i, sums) in threes.iter_mut().enumerate() {
+        multiply(operands, 3 * i, sums);
+    }
+    for (i, sums) in rest.iter_mut().enumerate() {
+        multiply(operands, 3 * threes.len() + i, std::array::from_mut(sums));
+    }
+}
+
+/// The panel and `TOKENS` inputs.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn multiply<const TOKENS: usize>(
+    operands: PanelInputs<'_>,
+    token: usize,
+    sums: &mut [[f32; PANEL_ROWS]; TOKENS],
+) {
+    let inputs: [&[Part]; TOKENS] = std::array::from_fn(|t| operands.input(token + t));
+    let mut acc = sums.map(|sums| load::f32x16(&sums));
+    for (i, panel) in operands.panel.iter().enumerate() {
+        let x: [&Part; TOKENS] = std::array::from_fn(|t| &inputs[t][i]);
+        let u = part_sums(panel, &x);
+        let scales = load::f32x16(&panel.scales);
+        for (acc, u) in acc.iter_mut().zip(u) {
+            for v in 0..VECTORS {
+                acc[v] = _mm256_fmadd_ps(u[v], scales[v], acc[v]);
+            }
+        }
+        add_offsets(panel, operands.offsets, &x, &mut acc);
+    }
+    for (sums, acc) in sums.iter_mut().zip(acc) {
+        load::store_f32x16(sums, acc);
+    }
+}
+
+/// The products with a part, scaled as the activations are.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn part_sums<const TOKENS: usize>(
+    panel: &PanelPart,
+    x: &[&Part; TOKENS],
+) -> [[__m256; VECTORS]; TOKENS] {
+    let mut u = [[_mm256_setzero_ps(); VECTORS]; TOKENS];
+    for group in 0..2 {
+        let integers = group_sums(panel, x, &GROUPS[group]);
+        for t in 0..TOKENS {
+            let scale = _mm256_set1_ps(x[t].scales[group]);
+            for v in 0..VECTORS {
+                let sums = _mm256_cvtepi32_ps(integers[t][v]);
+                u[t][v] = match group {
+                    0 => _mm256_mul_ps(sums, scale),
+                    _ => _mm256_fmadd_ps(sums, scale, u[t][v]),
+                };
+            }
+        }
+    }
+    u
+}
+
+/// The exact sums of a group.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn group_sums<const TOKENS: usize>(
+    panel: &PanelPart,
+    x: &[&Part; TOKENS],
+    pairs: &[usize; 8],
+) -> [[__m256i; VECTORS]; TOKENS] {
+    let mut sums = [[_mm256_setzero_si256(); VECTORS]; TOKENS];
+    for &pair in pairs {
+        let weights = load::pairs16(&panel.pairs[pair]);
+        for (sums, x) in sums.iter_mut().zip(x) {
+            let x = load::pair(&x.values.as_chunks::<2>().0[pair]);
+            for v in 0..VECTORS {
+                sums[v] = _mm256_add_epi32(sums[v], _mm256_madd_epi16(weights[v], x));
+            }
+        }
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_offsets<const TOKENS: usize>(
+    panel: &PanelPart,
+    count: usize,
+    x: &[&Part; TOKENS],
+    acc: &mut [[__m256; VECTORS]; TOKENS],
+) {
+    for half in 0..count {
+        let offsets = load::f32x16(&panel.offsets[half]);
+        for (acc, x) in acc.iter_mut().zip(x) {
+            let sum = if count == 1 { x.sums[0] + x.sums[1] } else { x.sums[half] };
+            for v in 0..VECTORS {
+                acc[v] = _mm256_fmadd_ps(offsets[v], _mm256_set1_ps(sum), acc[v]);
+            }
+        }
+    }
+}
