@@ -13,7 +13,7 @@ mod conversion;
 mod defect;
 mod encoders;
 mod gguf;
-#[path = "../crates/format/tests/support/gguf_file.rs"]
+#[path = "../crates/format/tests/integration/gguf_file.rs"]
 mod gguf_file;
 mod goldens;
 mod harness;
