@@ -118,25 +118,12 @@ pub(crate) fn best_start(values: &[f32; GROUP]) -> Sums {
     let extreme = values.iter().fold(0.0_f32, |m, &v| if v.abs() > m.abs() { v } else { m });
     let mut best = Sums::default();
     for start in STARTS {
-        let sums = sums(values, inverse(extreme / start));
+        let sums = fit(values, extreme / start).sums;
         if sums.gain() > best.gain() {
             best = sums;
         }
     }
     best
-}
-
-fn sums(values: &[f32; GROUP], inverse: f32) -> Sums {
-    // A sum per lane: one running sum would force the additions into a sequence.
-    let [mut xt, mut tt] = [[0.0_f32; LANES]; 2];
-    for values in values.as_chunks::<LANES>().0 {
-        for (lane, &value) in values.iter().enumerate() {
-            let t = nearest(value * inverse);
-            xt[lane] += value * t;
-            tt[lane] += t * t;
-        }
-    }
-    Sums { xt: xt.iter().sum(), tt: tt.iter().sum() }
 }
 
 /// What a scale costs, and the sums of its numbers.
@@ -146,18 +133,25 @@ struct Fit {
     sums: Sums,
 }
 
+/// Inlined so that what a caller does not read is not computed.
+#[inline(always)]
 fn fit(values: &[f32; GROUP], scale: f32) -> Fit {
     let inverse = inverse(scale);
-    let [mut cost, mut worst] = [[0.0_f32; LANES]; 2];
+    // A sum per lane: one running sum would force the additions into a sequence.
+    let [mut cost, mut worst, mut xt, mut tt] = [[0.0_f32; LANES]; 4];
     for values in values.as_chunks::<LANES>().0 {
         for (lane, &value) in values.iter().enumerate() {
-            let error = (value - nearest(value * inverse) * scale).abs();
+            let t = nearest(value * inverse);
+            let error = (value - t * scale).abs();
             cost[lane] += error * error;
             worst[lane] = worst[lane].max(error);
+            xt[lane] += value * t;
+            tt[lane] += t * t;
         }
     }
+    let sum = |lanes: [f32; LANES]| lanes.iter().sum::<f32>();
     let worst = worst.into_iter().fold(0.0, f32::max);
-    Fit { cost: cost.iter().sum(), worst, sums: sums(values, inverse) }
+    Fit { cost: sum(cost), worst, sums: Sums { xt: sum(xt), tt: sum(tt) } }
 }
 
 /// The numbers of the table values nearest to the group's under `scale`, two to a byte.
