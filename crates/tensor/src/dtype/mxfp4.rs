@@ -10,6 +10,7 @@
 
 use super::nibbles::{decode_table, pack_halves};
 use crate::block::{Block, Words, finite_amax};
+use crate::scale_search::Grid;
 use crate::{DType, EncodeError};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -87,12 +88,11 @@ fn in_units(values: &[f32], e: u8) -> [f32; ELEMS] {
 
 /// The magnitude in the table that is nearest to a value's.
 fn nearest(value: f32) -> f32 {
-    /// Adding it leaves no fraction bits, so the sum is rounded by the addition itself.
-    const SHIFT: f32 = 12_582_912.0;
     let magnitude = value.abs().min(f32::from(TABLE[7]));
     // The gap between neighbours is 1 up to 4, then half the power of two below the value.
     let gap = 0.5 * f32::from_bits(magnitude.max(2.0).to_bits() & 0x7f80_0000);
-    magnitude + SHIFT * gap - SHIFT * gap
+    let shift = Grid::SHIFT * gap;
+    magnitude + shift - shift
 }
 
 /// Squared error of the values, in units.
