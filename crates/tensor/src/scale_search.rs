@@ -22,7 +22,7 @@ impl Grid {
     /// 1.5 · 2²³: a sum with it has no fraction bits, so that it is rounded by the addition itself,
     /// and its low bits are the integer. Unlike `round_ties_even` and casts, which check more, this
     /// needs no instruction beyond the baseline.
-    const SHIFT: f32 = 12_582_912.0;
+    pub(crate) const SHIFT: f32 = 12_582_912.0;
 
     /// The integer nearest to `value`, ties to even, clamped to the grid.
     pub(crate) fn round(self, value: f32) -> f32 {

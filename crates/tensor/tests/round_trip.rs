@@ -71,6 +71,10 @@ kinds! {
         .prop_map(|(row, exponent)| row.iter().map(|v| v * f32::powi(2.0, exponent)).collect::<Vec<_>>());
     denormal_rows: rows((0_u32..0x0080_0000, any::<bool>())
         .prop_map(|(bits, negative)| f32::from_bits(bits | (u32::from(negative) << 31))));
+    smallest_denormal_rows: (rows(any::<u32>().prop_map(f32::from_bits)), 0_u32..23)
+        .prop_map(|(row, bits)| row.iter()
+            .map(|v| f32::from_bits(v.to_bits() & (0x8000_0000 | ((1 << bits) - 1))))
+            .collect::<Vec<_>>());
     huge_rows: (rows(-1.0_f32..1.0), 10_i32..127)
         .prop_map(|(row, exponent)| row.iter().map(|v| v * f32::powi(2.0, exponent)).collect::<Vec<_>>());
     constant_rows: (-1e5_f32..1e5).prop_map(|value| vec![value; ROW]);
