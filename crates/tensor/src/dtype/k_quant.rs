@@ -6,13 +6,13 @@ use half::f16;
 use zerocopy::little_endian::U16;
 
 /// Lowest four bits, halves of 64 elements.
-pub(crate) const NIBBLES: Plane = Plane { bits: 4, width: 32, shift: 0 };
+pub(crate) type Nibbles = Plane<4, 32, 0>;
 /// Lowest two bits, quarters of 128 elements.
-pub(crate) const CRUMBS: Plane = Plane { bits: 2, width: 32, shift: 0 };
+pub(crate) type Crumbs = Plane<2, 32, 0>;
 /// Bit 2, the parts of 32 elements that all share the same 32 bytes.
-pub(crate) const BIT_2: Plane = Plane { bits: 1, width: 32, shift: 2 };
+pub(crate) type Bit2 = Plane<1, 32, 2>;
 /// Bit 4, likewise.
-pub(crate) const BIT_4: Plane = Plane { bits: 1, width: 32, shift: 4 };
+pub(crate) type Bit4 = Plane<1, 32, 4>;
 
 /// The value of a half-precision field.
 pub(crate) fn half(bits: U16) -> f32 {
