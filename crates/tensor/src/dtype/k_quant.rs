@@ -1,6 +1,6 @@
 //! What the K-quants share: planes of their integers, and the packed scales of Q4_K and Q5_K.
 
-use crate::plane::Plane;
+use crate::plane::{Plane, expand};
 use crate::super_block::ELEMS;
 use half::f16;
 use zerocopy::little_endian::U16;
@@ -19,18 +19,17 @@ pub(crate) fn half(bits: U16) -> f32 {
     f16::from_bits(bits.get()).to_f32()
 }
 
-/// Writes `scale · (q − zero) − min` for the sub-blocks, whose scales and offsets are given.
-pub(crate) fn expand<const L: usize>(
+/// Writes `scale · (q − zero) − min` for `L` sub-blocks of `N` elements, whose scales and offsets
+/// are given.
+pub(crate) fn expand_all<const L: usize, const N: usize>(
     q: &[u8; ELEMS],
     zero: f32,
     (scales, mins): (&[f32; L], &[f32; L]),
     out: &mut [f32],
 ) {
-    let parts = q.chunks_exact(ELEMS / L).zip(out.chunks_exact_mut(ELEMS / L));
+    let parts = q.as_chunks::<N>().0.iter().zip(out.chunks_exact_mut(N));
     for ((q, out), (scale, min)) in parts.zip(scales.iter().zip(mins)) {
-        for (out, &q) in out.iter_mut().zip(q) {
-            *out = scale * (f32::from(q) - zero) - min;
-        }
+        expand(q, out, |q| scale * (q - zero) - min);
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //! The layout is GGML's `block_q2_K`; scales and offsets are searched for (`super_block.rs`).
 
-use super::k_quant::{Crumbs, expand, half};
+use super::k_quant::{Crumbs, expand_all, half};
 use crate::block::{Block, Words};
 use crate::scale_search::Grid;
 use crate::super_block::{ELEMS, Shape, encode, error_bound};
@@ -54,7 +54,7 @@ impl Block for BlockQ2_K {
         let mins = self.scales.map(|pair| dmin * f32::from(pair >> 4));
         let mut q = [0; ELEMS];
         Crumbs::unpack(&self.qs, &mut q);
-        expand(&q, 0.0, (&scales, &mins), out);
+        expand_all::<SUBS, { ELEMS / SUBS }>(&q, 0.0, (&scales, &mins), out);
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {

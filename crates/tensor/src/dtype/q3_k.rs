@@ -10,7 +10,7 @@
 //! ```
 //! The layout is GGML's `block_q3_K`; scales are searched for (`super_block.rs`).
 
-use super::k_quant::{Bit2, Crumbs, expand, half};
+use super::k_quant::{Bit2, Crumbs, expand_all, half};
 use crate::block::{Block, Words};
 use crate::plane::Plane;
 use crate::scale_search::Grid;
@@ -61,7 +61,7 @@ impl Block for BlockQ3_K {
         let mut q = [0; ELEMS];
         Crumbs::unpack(&self.qs, &mut q);
         Bit2::unpack(&self.hmask, &mut q);
-        expand(&q, 4.0, (&scales, &[0.0; SUBS]), out);
+        expand_all::<SUBS, { ELEMS / SUBS }>(&q, 4.0, (&scales, &[0.0; SUBS]), out);
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {

@@ -8,7 +8,7 @@
 //! searches for the scale of least squared error (`single_block.rs`, docs/quantization.md).
 
 use crate::block::{Block, Words};
-use crate::plane::Plane;
+use crate::plane::{Plane, expand};
 use crate::scale_search::Grid;
 use crate::single_block::{ELEMS, Shape, encode, error_bound, factors};
 use crate::{DType, EncodeError};
@@ -41,9 +41,7 @@ impl Block for BlockQ4_0 {
         let d = f16::from_bits(self.d.get()).to_f32();
         let mut q = [0; ELEMS];
         Nibbles::unpack(&self.qs, &mut q);
-        for (out, q) in out.iter_mut().zip(q) {
-            *out = d * (f32::from(q) - 8.0);
-        }
+        expand(&q, out, |q| d * (q - 8.0));
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {

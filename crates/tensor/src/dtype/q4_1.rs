@@ -8,7 +8,7 @@
 //! The layout is GGML's `block_q4_1`; scale and offset are searched for (`single_block.rs`).
 
 use crate::block::{Block, Words};
-use crate::plane::Plane;
+use crate::plane::{Plane, expand};
 use crate::scale_search::Grid;
 use crate::single_block::{ELEMS, Shape, encode, error_bound, pairs};
 use crate::{DType, EncodeError};
@@ -47,9 +47,7 @@ impl Block for BlockQ4_1 {
         let [d, m] = [self.d, self.m].map(|bits| f16::from_bits(bits.get()).to_f32());
         let mut q = [0; ELEMS];
         Nibbles::unpack(&self.qs, &mut q);
-        for (out, q) in out.iter_mut().zip(q) {
-            *out = d * f32::from(q) + m;
-        }
+        expand(&q, out, |q| d * q + m);
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {

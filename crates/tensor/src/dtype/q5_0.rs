@@ -8,7 +8,7 @@
 //! The layout is GGML's `block_q5_0`; the scale is searched for (`single_block.rs`).
 
 use crate::block::{Block, Words};
-use crate::plane::Plane;
+use crate::plane::{Plane, expand};
 use crate::scale_search::Grid;
 use crate::single_block::{ELEMS, Shape, encode, error_bound, factors};
 use crate::{DType, EncodeError};
@@ -46,9 +46,7 @@ impl Block for BlockQ5_0 {
         let mut q = [0; ELEMS];
         Low::unpack(&self.qs, &mut q);
         High::unpack(&self.qh, &mut q);
-        for (out, q) in out.iter_mut().zip(q) {
-            *out = d * (f32::from(q) - 16.0);
-        }
+        expand(&q, out, |q| d * (q - 16.0));
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {

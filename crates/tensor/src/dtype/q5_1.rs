@@ -9,6 +9,7 @@
 
 use super::q5_0::{High, Low};
 use crate::block::{Block, Words};
+use crate::plane::expand;
 use crate::scale_search::Grid;
 use crate::single_block::{ELEMS, Shape, encode, error_bound, pairs};
 use crate::{DType, EncodeError};
@@ -50,9 +51,7 @@ impl Block for BlockQ5_1 {
         let mut q = [0; ELEMS];
         Low::unpack(&self.qs, &mut q);
         High::unpack(&self.qh, &mut q);
-        for (out, q) in out.iter_mut().zip(q) {
-            *out = d * f32::from(q) + m;
-        }
+        expand(&q, out, |q| d * q + m);
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {

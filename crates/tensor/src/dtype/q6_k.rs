@@ -9,7 +9,7 @@
 //! ```
 //! The layout is GGML's `block_q6_K`; scales are searched for (`super_block.rs`).
 
-use super::k_quant::{expand, half};
+use super::k_quant::{expand_all, half};
 use crate::block::{Block, Words};
 use crate::plane::Plane;
 use crate::scale_search::Grid;
@@ -56,7 +56,12 @@ impl Block for BlockQ6_K {
         let mut q = [0; ELEMS];
         Low::unpack(&self.ql, &mut q);
         High::unpack(&self.qh, &mut q);
-        expand(&q, 32.0, (&self.scales.map(|s| d * f32::from(s)), &[0.0; SUBS]), out);
+        expand_all::<SUBS, { ELEMS / SUBS }>(
+            &q,
+            32.0,
+            (&self.scales.map(|s| d * f32::from(s)), &[0.0; SUBS]),
+            out,
+        );
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
