@@ -3,16 +3,17 @@
 //!
 //! Per part of 32 elements, an element is `scale * integer + offset`. With the activations of the
 //! same part the product of a row is defined as follows, and computed so by every table:
-//! the products of integers are added exactly, per group of sixteen; the two sums become floats,
-//! `u = fma(sum₁, s₁, sum₀ * s₀)` with the scales of the activations; and the parts follow one
-//! another, `acc = fma(u, scale, acc)`, then `acc = fma(offset, sum of activations, acc)` where a
-//! type has offsets. So the bits of a product depend on the row and the input, and on nothing else:
-//! not on the instruction set, the number of threads, or the other rows and inputs.
+//! the products of the integers of a group of activations are added exactly; the eight sums become
+//! floats and are added one by one with the scales of the activations, `u = fma(sum, s, u)`; and
+//! the parts follow one another, `acc = fma(u, scale, acc)`, then
+//! `acc = fma(offset, sum of activations, acc)` where a type has offsets. So the bits of a product
+//! depend on the row and the input, and on nothing else: not on the instruction set, the number of
+//! threads, or the other rows and inputs.
 
 mod q4_0;
 mod q8_0;
 
-use crate::activations::{PART, Part};
+use crate::activations::{GROUPS, PART, Part, group};
 use crate::scalar::blocks;
 use apr_tensor::Block;
 
@@ -22,7 +23,7 @@ pub(crate) const PANEL_ROWS: usize = 16;
 pub(crate) const RUN_ROWS: usize = 8;
 /// Parts of a block at most.
 pub(crate) const MAX_PARTS: usize = 8;
-/// The largest magnitude of an integer: sums of sixteen products with activations fit an `i32`.
+/// The largest magnitude of an integer: sums of four products with activations fit an `i32`.
 #[cfg(test)]
 pub(crate) const MAX_INTEGER: i16 = 4096;
 
@@ -132,17 +133,18 @@ fn multiply_rows<B: Integers>(rows: [&[u8]; RUN_ROWS], x: &[Part]) -> [f32; RUN_
     })
 }
 
-/// The exact sums of both groups.
-fn group_sums(weights: impl Fn(usize) -> i16, values: &[i16; PART]) -> [i32; 2] {
-    let mut sums = [0_i32; 2];
+/// The exact sums of each group.
+fn group_sums(weights: impl Fn(usize) -> i16, values: &[i16; PART]) -> [i32; GROUPS] {
+    let mut sums = [0_i32; GROUPS];
     for (k, &value) in values.iter().enumerate() {
-        sums[k / 8 % 2] += i32::from(weights(k)) * i32::from(value);
+        sums[group(k)] += i32::from(weights(k)) * i32::from(value);
     }
     sums
 }
 
-fn add_part(acc: f32, [first, second]: [i32; 2], x: &Part, scale: f32) -> f32 {
-    let u = (second as f32).mul_add(x.scales[1], first as f32 * x.scales[0]);
+fn add_part(acc: f32, sums: [i32; GROUPS], x: &Part, scale: f32) -> f32 {
+    let scaled = sums.into_iter().zip(x.scales);
+    let u = scaled.fold(0.0, |u: f32, (sum, scale)| (sum as f32).mul_add(scale, u));
     u.mul_add(scale, acc)
 }
 

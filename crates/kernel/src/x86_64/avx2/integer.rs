@@ -8,7 +8,11 @@ use super::super::load;
 use crate::activations::{self, Part};
 use crate::integer::{IntegerKernels, Integers};
 pub(super) use panel::multiply_panel;
-use std::arch::x86_64::{__m128i, __m256i, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16};
+use std::arch::x86_64::{
+    __m128i, __m256i, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16, _mm256_permute2x128_si256,
+    _mm256_setzero_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
+    _mm256_unpacklo_epi64,
+};
 
 /// The integers of a part as two vectors of sixteen, in the order of the elements.
 pub(super) type Halves = [__m256i; 2];
@@ -51,4 +55,27 @@ pub(super) fn widen_unsigned(bytes: [__m128i; 2]) -> Halves {
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn widen_signed(bytes: [__m128i; 2]) -> Halves {
     [_mm256_cvtepi8_epi16(bytes[0]), _mm256_cvtepi8_epi16(bytes[1])]
+}
+
+/// Lane `j` of vector `i` becomes lane `i` of vector `j`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn transposed(rows: [__m256i; 8]) -> [__m256i; 8] {
+    let [a, b, c, d, e, f, g, h] = rows;
+    let [first, last] = [[a, b, c, d], [e, f, g, h]].map(|[a, b, c, d]| {
+        let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+        let (ab_high, cd_high) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+        [
+            _mm256_unpacklo_epi64(ab, cd),
+            _mm256_unpackhi_epi64(ab, cd),
+            _mm256_unpacklo_epi64(ab_high, cd_high),
+            _mm256_unpackhi_epi64(ab_high, cd_high),
+        ]
+    });
+    let mut columns = [_mm256_setzero_si256(); 8];
+    for (j, (first, last)) in first.into_iter().zip(last).enumerate() {
+        columns[j] = _mm256_permute2x128_si256::<0x20>(first, last);
+        columns[j + 4] = _mm256_permute2x128_si256::<0x31>(first, last);
+    }
+    columns
 }
