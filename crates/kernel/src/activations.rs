@@ -10,10 +10,10 @@ pub(crate) const PART: usize = 32;
 /// Groups of a part.
 pub(crate) const GROUPS: usize = 8;
 /// The largest integer of an activation.
-const LIMIT: f32 = 32_767.0;
+pub(crate) const LIMIT: f32 = 32_767.0;
 /// Groups whose largest magnitude is below this are zero: the inverse of their scale could
 /// overflow.
-const NEGLIGIBLE: f32 = 1e-30;
+pub(crate) const NEGLIGIBLE: f32 = 1e-30;
 
 /// What an element may be off by, in steps: half of one, and three roundings of numbers up to
 /// [`LIMIT`] to single precision, for the scale, its inverse and the product with it.
@@ -31,24 +31,19 @@ pub(crate) struct Part {
 }
 
 /// The group of an element.
-#[inline(always)]
 pub(crate) const fn group(k: usize) -> usize {
     k % 16 / 2
 }
 
 /// Rounds each run of 32 inputs to a part. An input that is not finite makes the scale of its
-/// group, and so every product with it, not a number.
-///
-/// Tables call this from functions with their own instruction sets, for the compiler to vectorise;
-/// the operations are exactly rounded, so that the result has the same bits in all of them.
-#[inline(always)]
+/// group, and so every product with it, not a number. Every operation is exactly rounded, so that
+/// all tables have the same bits.
 pub(crate) fn quantize(input: &[f32], parts: &mut [Part]) {
     for (input, part) in input.as_chunks::<PART>().0.iter().zip(parts) {
         quantize_part(input, part);
     }
 }
 
-#[inline(always)]
 fn quantize_part(input: &[f32; PART], part: &mut Part) {
     // As integers, magnitudes have the order of the floats, and NaN is the largest.
     let bits = input.map(|x| x.to_bits() & 0x7fff_ffff);
@@ -70,13 +65,11 @@ fn quantize_part(input: &[f32; PART], part: &mut Part) {
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "saturates, and NaN becomes 0")]
-#[inline(always)]
 fn integer(value: f32) -> i16 {
     value as i16
 }
 
 /// Every product is exact in the sum of its pair, and the pairs are added as a tree.
-#[inline(always)]
 fn sums(part: &Part) -> [f32; 2] {
     [0, PART / 2].map(|start| {
         let pairs: [f32; GROUPS] = std::array::from_fn(|g| {
@@ -131,6 +124,26 @@ mod tests {
             let mut found = vec![Part::default(); 67];
             table.quantize(&input, &mut found);
             assert!(found == expected, "{}", table.name());
+        }
+    }
+
+    /// NaN is no equal of itself, so its bits are compared.
+    #[test]
+    fn every_table_spoils_the_same_groups() {
+        let mut random = Xorshift::new(13);
+        let mut input = random.floats(32 * 3);
+        (input[5], input[40], input[64], input[81]) =
+            (f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN);
+        let mut expected = vec![Part::default(); 3];
+        quantize(&input, &mut expected);
+        for table in Kernels::available() {
+            let mut found = vec![Part::default(); 3];
+            table.quantize(&input, &mut found);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_eq!(found.values, expected.values);
+                assert_eq!(found.scales.map(f32::is_nan), expected.scales.map(f32::is_nan));
+                assert_eq!(found.sums.map(f32::is_nan), expected.sums.map(f32::is_nan));
+            }
         }
     }
 

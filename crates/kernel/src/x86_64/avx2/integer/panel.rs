@@ -17,26 +17,16 @@ pub(super) fn pack<B: Unpack>(rows: [&[u8]; PANEL_ROWS], panel: &mut [PanelPart]
     let count = panel.len() / B::PARTS;
     let rows = rows.map(|row| &blocks::<B>(row)[..count]);
     for (i, panel) in panel.chunks_exact_mut(B::PARTS).enumerate() {
-        for (r, row) in rows.iter().enumerate() {
-            let (scales, offsets) = (row[i].scales(), row[i].offsets());
+        for vector in 0..VECTORS {
+            let blocks: [&B; 8] = std::array::from_fn(|r| &rows[8 * vector + r][i]);
             for (part, panel) in panel.iter_mut().enumerate() {
-                panel.scales[r] = scales[part];
-                if B::OFFSETS > 0 {
-                    panel.offsets[0][r] = offsets[0][part];
-                    panel.offsets[1][r] = offsets[1][part];
-                }
-            }
-        }
-        for (part, panel) in panel.iter_mut().enumerate() {
-            for vector in 0..VECTORS {
-                let blocks: [&B; 8] = std::array::from_fn(|r| &rows[8 * vector + r][i]);
                 pack_eight(&blocks, part, vector, panel);
             }
         }
     }
 }
 
-/// Writes the pairs of eight rows.
+/// Writes a part of eight rows.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn pack_eight<B: Unpack>(blocks: &[&B; 8], part: usize, vector: usize, panel: &mut PanelPart) {
@@ -44,6 +34,16 @@ fn pack_eight<B: Unpack>(blocks: &[&B; 8], part: usize, vector: usize, panel: &m
     for (halves, block) in halves.iter_mut().zip(blocks) {
         // SAFETY: this function is compiled for the same instructions.
         *halves = unsafe { block.unpack(part) };
+    }
+    // SAFETY: this function is compiled for the same instructions.
+    let scales = unsafe { B::eight_scales(blocks, part) };
+    load::store_f32x8(&mut panel.scales.as_chunks_mut::<8>().0[vector], scales);
+    if B::OFFSETS > 0 {
+        // SAFETY: this function is compiled for the same instructions.
+        let offsets = unsafe { B::eight_offsets(blocks, part) };
+        for (out, offsets) in panel.offsets.iter_mut().zip(offsets) {
+            load::store_f32x8(&mut out.as_chunks_mut::<8>().0[vector], offsets);
+        }
     }
     for half in 0..2 {
         let columns = transposed(halves.map(|halves| halves[half]));

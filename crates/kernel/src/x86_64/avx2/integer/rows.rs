@@ -3,7 +3,7 @@
 use super::super::super::load;
 use super::{Unpack, transposed};
 use crate::activations::Part;
-use crate::integer::{MAX_PARTS, RUN_ROWS};
+use crate::integer::RUN_ROWS;
 use crate::scalar::blocks;
 use std::arch::x86_64::{
     __m256, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
@@ -19,9 +19,10 @@ pub(super) fn multiply_rows<B: Unpack>(rows: [&[u8]; RUN_ROWS], x: &[Part]) -> [
     for (i, x) in x.chunks_exact(B::PARTS).enumerate() {
         let blocks: [&B; RUN_ROWS] = std::array::from_fn(|r| &rows[r][i]);
         load::prefetch_after(blocks[0]);
-        let scales = scales(&blocks);
         for (part, x) in x.iter().enumerate() {
-            acc = _mm256_fmadd_ps(part_sums(&blocks, part, x), load::f32x8(&scales[part]), acc);
+            // SAFETY: this function is compiled for the same instructions.
+            let scales = unsafe { B::eight_scales(&blocks, part) };
+            acc = _mm256_fmadd_ps(part_sums(&blocks, part, x), scales, acc);
             acc = add_offsets(acc, &blocks, part, x);
         }
     }
@@ -30,38 +31,20 @@ pub(super) fn multiply_rows<B: Unpack>(rows: [&[u8]; RUN_ROWS], x: &[Part]) -> [
     sums
 }
 
-/// `[part][row]`.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn scales<B: Unpack>(blocks: &[&B; RUN_ROWS]) -> [[f32; RUN_ROWS]; MAX_PARTS] {
-    let mut scales = [[0.0; RUN_ROWS]; MAX_PARTS];
-    for (r, block) in blocks.iter().enumerate() {
-        let of_block = block.scales();
-        for part in 0..B::PARTS {
-            scales[part][r] = of_block[part];
-        }
-    }
-    scales
-}
-
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn add_offsets<B: Unpack>(acc: __m256, blocks: &[&B; RUN_ROWS], part: usize, x: &Part) -> __m256 {
     if B::OFFSETS == 0 {
         return acc;
     }
-    let mut offsets = [[0.0; RUN_ROWS]; 2];
-    for (r, block) in blocks.iter().enumerate() {
-        let of_block = block.offsets();
-        offsets[0][r] = of_block[0][part];
-        offsets[1][r] = of_block[1][part];
-    }
     let [first, second] = x.sums;
+    // SAFETY: this function is compiled for the same instructions.
+    let offsets = unsafe { B::eight_offsets(blocks, part) };
     if B::OFFSETS == 1 {
-        return _mm256_fmadd_ps(load::f32x8(&offsets[0]), _mm256_set1_ps(first + second), acc);
+        return _mm256_fmadd_ps(offsets[0], _mm256_set1_ps(first + second), acc);
     }
-    let acc = _mm256_fmadd_ps(load::f32x8(&offsets[0]), _mm256_set1_ps(first), acc);
-    _mm256_fmadd_ps(load::f32x8(&offsets[1]), _mm256_set1_ps(second), acc)
+    let acc = _mm256_fmadd_ps(offsets[0], _mm256_set1_ps(first), acc);
+    _mm256_fmadd_ps(offsets[1], _mm256_set1_ps(second), acc)
 }
 
 /// The products of a part of eight rows with the activations, scaled as these are.
