@@ -202,10 +202,10 @@ fn every_reader_refuses_bad_files_and_folders_in_one_line() {
 }
 
 #[test]
-fn only_an_apr_file_is_verified() {
-    let folder = model("tiny-llama");
-    let args = ["verify", text(&folder), "--against", text(&folder)];
-    assert_none(&refusal_complaints(&args, &[text(&folder)]));
+fn a_model_is_not_verified_against_another() {
+    let (llama, qwen2) = (model("tiny-llama"), model("tiny-qwen2"));
+    let args = ["verify", text(&llama), "--against", text(&qwen2)];
+    assert_none(&refusal_complaints(&args, &[text(&llama), "k_proj.bias"]));
 }
 
 /// A SafeTensors file by its parts.

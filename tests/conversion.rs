@@ -139,11 +139,8 @@ fn rows_that_are_no_whole_blocks_are_listed_exceptions() {
     }
     let target = folder.path().join("narrow.apr");
     let said = stdout(&["import", text(&source), "--quantize", "int4", "-o", text(&target)]);
-    assert_eq!(
-        said.matches("rows of 48 are no multiple of 32: stays BF16, not Q4_0").count(),
-        4,
-        "{said}"
-    );
+    let line = "exception: MLP down × 4: rows of 48 are no multiple of 32: stays BF16, not Q4_0";
+    assert!(said.contains(line), "{said}");
     stdout(&["run", text(&target), "-p", "Hello", "-n", "4"]);
 }
 

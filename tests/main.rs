@@ -11,7 +11,10 @@ mod checkpoints;
 mod cli;
 mod conversion;
 mod defect;
+mod encoders;
 mod gguf;
+#[path = "../crates/format/tests/support/gguf_file.rs"]
+mod gguf_file;
 mod goldens;
 mod harness;
 mod quality;

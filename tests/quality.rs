@@ -7,8 +7,8 @@ use apr_model::log_softmax_at;
 use apr_tensor::DType;
 use std::fs;
 
-/// Matrices of a model in single precision, `[out, in]`, blocks of 32 along the row.
-fn matrices(name: &str) -> Vec<Vec<f32>> {
+/// Matrices of a model in single precision, `[out, in]`, with the length of their rows.
+pub(crate) fn matrices(name: &str) -> Vec<(usize, Vec<f32>)> {
     let container = apr_format::open(&model(name)).unwrap();
     container
         .tensors()
@@ -16,10 +16,11 @@ fn matrices(name: &str) -> Vec<Vec<f32>> {
         .filter(|entry| entry.layout.shape().len() == 2 && entry.name != "wpe.weight")
         .map(|entry| {
             let values = container.tensor(&entry.name).unwrap().view().to_f32();
+            let shape = entry.layout.shape();
             if entry.name.contains(".c_") {
-                transpose(&values, entry.layout.shape())
+                (shape[0], transpose(&values, shape))
             } else {
-                values
+                (shape[1], values)
             }
         })
         .collect()
@@ -38,7 +39,7 @@ fn plain_q4_0(block: &[f32]) -> Vec<f32> {
     block.iter().map(|x| ((x * inverse + 8.5).floor().clamp(0.0, 15.0) - 8.0) * scale[0]).collect()
 }
 
-fn squared_error(a: &[f32], b: &[f32]) -> f64 {
+pub(crate) fn squared_error(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
 }
 
@@ -46,7 +47,7 @@ fn squared_error(a: &[f32], b: &[f32]) -> f64 {
 fn int4_error_is_at_most_0_90_of_plain_rounding() {
     for name in MODELS {
         let (mut searched, mut plain) = (0.0, 0.0);
-        for matrix in matrices(name) {
+        for (_, matrix) in matrices(name) {
             let mut bytes = vec![0; matrix.len() / 32 * 18];
             DType::Q4_0.encode(&matrix, &mut bytes).unwrap();
             let mut decoded = vec![0.0; matrix.len()];

@@ -1,14 +1,13 @@
-//! Import: a checkpoint becomes a proven `.apr` file, or a model in memory.
+//! Conversion: a checkpoint becomes a proven file, or a model in memory.
 
 use crate::checkpoint::key;
 use crate::plan::Target;
-use crate::proof::certify;
+use crate::proof::{Exception, certify};
+use crate::recipe::TypeOverride;
 use crate::source::Source;
 use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
 use crate::{derived, gguf, provenance, units, verify};
-use apr_format::apr::AprWriter;
-use apr_format::gguf::GgufWriter;
-use apr_format::{Certificate, Container, FormatError, Metadata, NewTensor, apr};
+use apr_format::{Container, Format, Metadata, apr};
 use apr_model::{ModelConfig, RowOrder};
 use apr_tensor::{EncodeError, Tensor, TensorView};
 use rayon::prelude::*;
@@ -17,41 +16,60 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// How to import.
-#[derive(Debug, Clone, Copy)]
-pub struct ImportOptions {
+/// How to convert.
+#[derive(Debug, Clone)]
+pub struct ConvertOptions {
     /// The types to store.
     pub recipe: Recipe,
+    /// Other types for single matrices; the last that matches counts.
+    pub types: Vec<TypeOverride>,
+    /// Whether quantized values may be quantized again.
+    pub requantize: Requantize,
 }
 
-impl ImportOptions {
-    /// Import by this recipe.
+/// Whether quantized values may be quantized again: the errors of both times add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Requantize {
+    /// The source must hold floats.
+    #[default]
+    Refuse,
+    /// Quantized sources are decoded and quantized anew.
+    Allow,
+}
+
+impl ConvertOptions {
+    /// Convert by this recipe alone.
     #[must_use]
     pub const fn new(recipe: Recipe) -> Self {
-        Self { recipe }
+        Self { recipe, types: Vec::new(), requantize: Requantize::Refuse }
     }
 }
 
-/// What an import by this recipe into this file would do.
+/// What a conversion into this file would do.
 ///
 /// # Errors
 /// When the checkpoint is incomplete, not supported, or cannot be stored by the recipe, or when
 /// no format has the extension of `target`.
-pub fn plan_import(checkpoint: &Checkpoint, target: &Path, recipe: Recipe) -> Result<Plan, Error> {
+pub fn plan(
+    checkpoint: &Checkpoint,
+    target: &Path,
+    options: &ConvertOptions,
+) -> Result<Plan, Error> {
     let config = checkpoint.config()?;
-    Plan::new(checkpoint, checkpoint.census(&config)?, &config, (recipe, format_of(target)?))
+    Plan::new(checkpoint, checkpoint.census(&config)?, &config, (options, format_of(target)?))
 }
 
 /// The format of a file to be written, by its extension.
 fn format_of(target: &Path) -> Result<Target, Error> {
-    match target.extension().and_then(|extension| extension.to_str()) {
-        Some("apr") => Ok(Target::Apr),
-        Some("gguf") => Ok(Target::Gguf),
-        _ => {
-            let target = target.display();
-            Err(Error::Argument(format!("{target}: the output must end in .apr or .gguf")))
-        }
+    match Format::of_path(target).map(|format| format.name) {
+        Some(apr::NAME) => Ok(Target::Apr),
+        Some(apr_format::gguf::NAME) => Ok(Target::Gguf),
+        _ => Err(no_format(target)),
     }
+}
+
+fn no_format(target: &Path) -> Error {
+    Error::Argument(format!("{}: the output must end in .apr or .gguf", target.display()))
 }
 
 /// Writes `checkpoint` as the `.apr` or GGUF file `target` and proves it: the file is read back,
@@ -63,27 +81,23 @@ fn format_of(target: &Path) -> Result<Target, Error> {
 /// # Errors
 /// When the checkpoint is incomplete, not supported or damaged, when the file cannot be written,
 /// or when the proof fails. Then no file is left behind, and an older `target` is untouched.
-pub fn import(
+pub fn convert(
     checkpoint: &Checkpoint,
     target: &Path,
-    options: &ImportOptions,
+    options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<Proof, Error> {
     let config = checkpoint.config()?;
     let census = checkpoint.census(&config)?;
     let derived = derived::check(checkpoint, &config, &census)?;
     let format = format_of(target)?;
-    let plan = Plan::new(checkpoint, census, &config, (options.recipe, format))?;
-    let mut writer = match format {
-        Target::Apr => {
-            let metadata = metadata(checkpoint, &plan, derived, progress)?;
-            Writer::Apr(AprWriter::create(target, &metadata, plan.new_tensors())?)
-        }
-        Target::Gguf => {
-            let keys = gguf::keys(checkpoint, &config)?;
-            Writer::Gguf(GgufWriter::create(target, &keys, plan.new_tensors())?)
-        }
+    let plan = Plan::new(checkpoint, census, &config, (options, format))?;
+    let metadata = match format {
+        Target::Apr => metadata(checkpoint, &plan, derived, progress)?,
+        Target::Gguf => gguf::keys(checkpoint, &config)?,
     };
+    let container = Format::of_path(target).ok_or_else(|| no_format(target))?;
+    let mut writer = container.create(target, &metadata, plan.new_tensors())?;
     let order = format.row_order(&config);
     let by_name: BTreeMap<&str, &PlannedTensor> =
         plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
@@ -102,42 +116,17 @@ pub fn import(
         verify(&written, checkpoint, progress)
     })?;
     proof.file = target.to_path_buf();
-    plan.recipe.clone_into(&mut proof.recipe);
+    proof.recipe.clone_from(&plan.recipe);
     proof.exceptions = plan
         .tensors
         .iter()
-        .filter_map(|tensor| Some(format!("{}: {}", tensor.name, tensor.exception.as_ref()?)))
+        .filter_map(|tensor| {
+            let (tensor, role) = (tensor, tensor.role.clone());
+            let why = tensor.exception.clone()?;
+            Some(Exception { tensor: tensor.name.clone(), role, why })
+        })
         .collect();
     Ok(proof)
-}
-
-/// A file that is being written.
-enum Writer {
-    Apr(AprWriter),
-    Gguf(GgufWriter),
-}
-
-impl Writer {
-    fn order(&self) -> &[NewTensor] {
-        match self {
-            Self::Apr(writer) => writer.order(),
-            Self::Gguf(writer) => writer.order(),
-        }
-    }
-
-    fn put(&mut self, bytes: &[u8], certificate: &Certificate) -> Result<(), FormatError> {
-        match self {
-            Self::Apr(writer) => writer.put(bytes, certificate),
-            Self::Gguf(writer) => writer.put(bytes),
-        }
-    }
-
-    fn commit(self, prove: impl FnOnce(&Path) -> Result<Proof, Error>) -> Result<Proof, Error> {
-        match self {
-            Self::Apr(writer) => writer.commit(prove),
-            Self::Gguf(writer) => writer.commit(prove),
-        }
-    }
 }
 
 /// The model in memory, by this recipe: matrices in the types of the plan, everything that keeps
@@ -149,7 +138,8 @@ pub(crate) fn in_memory(
     progress: &dyn Progress,
 ) -> Result<Container, Error> {
     let (format, order) = (Target::Apr, RowOrder::Halves);
-    let plan = Plan::new(checkpoint, checkpoint.census(config)?, config, (recipe, format))?;
+    let options = ConvertOptions::new(recipe);
+    let plan = Plan::new(checkpoint, checkpoint.census(config)?, config, (&options, format))?;
     // Where matrices must be transposed, the map is let go, so that nothing is held twice.
     let share = !plan.tensors.iter().any(|tensor| tensor.placed.transposed);
     let mut tensors = Vec::new();

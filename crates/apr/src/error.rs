@@ -80,7 +80,7 @@ pub enum Error {
     },
     /// A weight of a type that is not quantized again.
     #[error(
-        "{}: tensor {tensor:?} is {dtype}; only F32, F16 and BF16 are quantized, start from the original checkpoint",
+        "{}: tensor {tensor:?} is {dtype}; only F32, F16 and BF16 are quantized: start from the original checkpoint, or --allow-requantize",
         path.display()
     )]
     SourceType {

@@ -2,7 +2,6 @@
 
 use crate::{Checkpoint, Error};
 use apr_format::Metadata;
-use apr_format::gguf::GgufValue;
 use apr_model::{GgufKey, ModelConfig, gguf_keys};
 use apr_token::{TokenType, Vocabulary};
 use serde_json::Value;
@@ -55,39 +54,36 @@ const fn token_type(number: Option<i64>) -> TokenType {
 ///
 /// # Errors
 /// When the checkpoint has no tokenizer, or one that GGUF cannot express.
-pub(crate) fn keys(
-    checkpoint: &Checkpoint,
-    config: &ModelConfig,
-) -> Result<Vec<(String, GgufValue)>, Error> {
+pub(crate) fn keys(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Metadata, Error> {
     let path = checkpoint.path();
     let missing = || Error::MissingPart { path: path.to_path_buf(), what: "tokenizer.json" };
     let json = checkpoint.tokenizer_json()?.ok_or_else(missing)?;
     let vocabulary = Vocabulary::from_json(&json, config.vocab_size).map_err(Error::token(path))?;
-    let mut keys = Vec::new();
-    let mut set = |key: &str, value: GgufValue| keys.push((key.to_owned(), value));
-    let text = |text: &str| GgufValue::Text(text.to_owned());
+    let mut keys = Metadata::new();
+    let mut set = |key: &str, value: Value| keys.insert(key.to_owned(), value);
+    let text = |text: &str| Value::from(text);
     set("general.architecture", text(config.arch.name));
-    set("general.quantization_version", GgufValue::U32(QUANTIZATION_VERSION));
+    set("general.quantization_version", Value::from(QUANTIZATION_VERSION));
     for (key, value) in gguf_keys(config) {
         set(
             &key,
             match value {
-                GgufKey::Count(count) => GgufValue::U32(u32::try_from(count).unwrap_or(u32::MAX)),
-                GgufKey::Number(number) => GgufValue::F32(number),
+                GgufKey::Count(count) => Value::from(count),
+                GgufKey::Number(number) => Value::from(number),
             },
         );
     }
     set(MODEL, text(BYTE_LEVEL_BPE));
     set(PRE, text(&vocabulary.pre));
-    set(TOKENS, GgufValue::Texts(vocabulary.tokens));
-    set(TYPES, GgufValue::I32s(vocabulary.types.iter().map(|&kind| kind as i32).collect()));
-    set(MERGES, GgufValue::Texts(vocabulary.merges));
-    set(ADD_BOS, GgufValue::Bool(false));
+    set(TOKENS, Value::from(vocabulary.tokens));
+    set(TYPES, vocabulary.types.iter().map(|&kind| kind as i32).collect());
+    set(MERGES, Value::from(vocabulary.merges));
+    set(ADD_BOS, Value::from(false));
     if let Some(&token) = config.end_tokens.first() {
-        set("tokenizer.ggml.eos_token_id", GgufValue::U32(token));
+        set("tokenizer.ggml.eos_token_id", Value::from(token));
     }
     if let Some(bos) = bos_token(checkpoint) {
-        set("tokenizer.ggml.bos_token_id", GgufValue::U32(bos));
+        set("tokenizer.ggml.bos_token_id", Value::from(bos));
     }
     if let Some(template) = checkpoint.chat_template() {
         set(CHAT_TEMPLATE, text(template));

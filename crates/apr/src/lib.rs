@@ -4,11 +4,11 @@
 //! (`Serialize`). This crate is where tokenizer and model meet; it writes nothing to the terminal.
 //!
 //! ```no_run
-//! use apr::{Checkpoint, Generate, ImportOptions, Recipe, TextModel};
+//! use apr::{Checkpoint, Generate, ConvertOptions, Recipe, TextModel};
 //! # fn main() -> Result<(), apr::Error> {
 //! let source = Checkpoint::open("tests/models/tiny-llama")?;
 //! let recipe = Recipe::named("int8")?;
-//! let proof = apr::import(&source, "tiny.apr".as_ref(), &ImportOptions::new(recipe), &())?;
+//! let proof = apr::convert(&source, "tiny.apr".as_ref(), &ConvertOptions::new(recipe), &())?;
 //! println!("{proof}");
 //! let model = TextModel::open(&Checkpoint::open("tiny.apr")?, &apr::LoadOptions::default(), &())?;
 //! let answer = model.generate("The capital of France is", &Generate::default(), &mut |_| Ok(()))?;
@@ -39,7 +39,7 @@ mod verify;
 
 pub use apr_model::Sampling;
 pub use checkpoint::Checkpoint;
-pub use convert::{ImportOptions, import, plan_import};
+pub use convert::{ConvertOptions, Requantize, convert, plan};
 pub use error::Error;
 pub use eval::{EvalOptions, Evaluation, evaluate};
 pub use generate::{Generate, Generation, Length, StopReason};
@@ -47,8 +47,8 @@ pub use hub::{CachedModel, CachedModels, list};
 pub use inspect::{Inspection, TensorList, inspect, tensors};
 pub use plan::{Plan, PlannedTensor};
 pub use progress::{Progress, Step};
-pub use proof::{Proof, ProofFailure};
-pub use recipe::{RECIPES, Recipe};
+pub use proof::{Exception, Proof, ProofFailure, ProvenTensor};
+pub use recipe::{RECIPES, Recipe, TypeOverride};
 pub use text_model::{LoadOptions, TextModel};
 pub use validate::{Check, Status, Validation, validate};
 pub use verify::verify;

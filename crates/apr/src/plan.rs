@@ -1,7 +1,9 @@
 //! What a conversion will do, tensor by tensor, before it does it.
 
+use crate::convert::{ConvertOptions, Requantize};
+use crate::recipe::fallback;
 use crate::units::{self, Table};
-use crate::{Checkpoint, Error, Recipe};
+use crate::{Checkpoint, Error};
 use apr_format::NewTensor;
 use apr_model::{Census, ModelConfig, PlacedTensor, RowOrder, TensorRole};
 use apr_tensor::{DType, TensorLayout};
@@ -47,7 +49,7 @@ pub struct Plan {
     /// Name of the architecture.
     pub architecture: &'static str,
     /// Name of the recipe.
-    pub recipe: &'static str,
+    pub recipe: String,
     /// Every tensor, in the order of the model.
     pub tensors: Vec<PlannedTensor>,
     /// Tensors that are not stored because they follow from the rest.
@@ -91,11 +93,11 @@ impl Plan {
         checkpoint: &Checkpoint,
         census: Census,
         config: &ModelConfig,
-        (recipe, target): (Recipe, Target),
+        (options, target): (&ConvertOptions, Target),
     ) -> Result<Self, Error> {
         let mut plan = Self {
             architecture: config.arch.name,
-            recipe: recipe.name,
+            recipe: options.recipe.label(),
             tensors: Vec::new(),
             derived: census.derived.iter().map(|derived| derived.source.clone()).collect(),
             elements: 0,
@@ -103,17 +105,19 @@ impl Plan {
             output_size: 0,
             bits_per_weight: 0.0,
         };
+        let planner = Planner { checkpoint, config, options, target };
         for placed in census.tensors {
             let tensor = checkpoint
                 .container()
                 .entry(&placed.source)
                 .ok_or_else(|| Error::Argument(format!("{} vanished", placed.source)))?;
-            let planned = PlannedTensor::new(checkpoint, placed, &tensor.layout, (recipe, target))?;
+            let planned = planner.tensor(placed, &tensor.layout)?;
             plan.elements += units::size(planned.layout.elem_count());
             plan.input_size += units::size(tensor.layout.byte_len());
             plan.output_size += planned.size;
             plan.tensors.push(planned);
         }
+        planner.check_overrides(&plan.tensors)?;
         plan.bits_per_weight = plan.output_size as f64 * 8.0 / plan.elements as f64;
         Ok(plan)
     }
@@ -130,42 +134,28 @@ impl Plan {
     }
 }
 
-impl PlannedTensor {
-    fn new(
-        checkpoint: &Checkpoint,
-        placed: PlacedTensor,
-        source: &TensorLayout,
-        (recipe, target): (Recipe, Target),
-    ) -> Result<Self, Error> {
-        let wanted = recipe
-            .dtype(placed.role)
-            .or_else(|| target.dtype(placed.role))
-            .unwrap_or(source.dtype());
-        if wanted != source.dtype() && !source.dtype().is_float() {
-            return Err(Error::SourceType {
-                path: checkpoint.path().to_path_buf(),
-                tensor: placed.source,
-                dtype: source.dtype(),
-            });
-        }
+/// What decides the type of every tensor.
+struct Planner<'a> {
+    checkpoint: &'a Checkpoint,
+    config: &'a ModelConfig,
+    options: &'a ConvertOptions,
+    target: Target,
+}
+
+impl Planner<'_> {
+    fn tensor(&self, placed: PlacedTensor, source: &TensorLayout) -> Result<PlannedTensor, Error> {
         let mut shape = source.shape().to_vec();
         if placed.transposed {
             shape.reverse();
         }
         let row = shape.last().copied().unwrap_or(1);
-        let block = wanted.block_elems();
-        let (dtype, exception) = if row.is_multiple_of(block) {
-            (wanted, None)
-        } else {
-            let kept = source.dtype();
-            let why =
-                format!("rows of {row} are no multiple of {block}: stays {kept}, not {wanted}");
-            (kept, Some(why))
-        };
+        let wanted = self.wanted(&placed).unwrap_or(source.dtype());
+        let (dtype, exception) = fit(wanted, row, source.dtype());
+        self.check_source(&placed, source.dtype(), dtype)?;
         let layout = TensorLayout::new(dtype, &shape)
-            .map_err(Error::layout(checkpoint.path(), &placed.source))?;
-        Ok(Self {
-            name: target.name(&placed),
+            .map_err(Error::layout(self.checkpoint.path(), &placed.source))?;
+        Ok(PlannedTensor {
+            name: self.target.name(&placed),
             role: placed.role.to_string(),
             shape,
             source_dtype: source.dtype().name(),
@@ -176,6 +166,79 @@ impl PlannedTensor {
             layout,
         })
     }
+
+    /// The type that is asked for; `None` keeps the source's.
+    fn wanted(&self, placed: &PlacedTensor) -> Option<DType> {
+        let names = [self.target.name(placed), placed.name.clone(), placed.source.clone()];
+        let overridden = || {
+            let matches = self.options.types.iter().rev().find(|over| over.matches(&names));
+            matches.filter(|_| placed.role.is_matrix()).map(|over| over.dtype)
+        };
+        overridden()
+            .or_else(|| self.options.recipe.dtype(placed.role, placed.layer, self.config))
+            .or_else(|| self.target.dtype(placed.role))
+    }
+
+    /// Values that were rounded once are rounded again only on request; decoding them is no loss.
+    fn check_source(
+        &self,
+        placed: &PlacedTensor,
+        source: DType,
+        stored: DType,
+    ) -> Result<(), Error> {
+        let allowed = source == stored
+            || source.is_float()
+            || (source.is_quantized()
+                && (stored.is_float() || self.options.requantize == Requantize::Allow));
+        if allowed {
+            return Ok(());
+        }
+        let (path, tensor) = (self.checkpoint.path().to_path_buf(), placed.source.clone());
+        Err(Error::SourceType { path, tensor, dtype: source })
+    }
+
+    /// An override that changes nothing was meant for another model.
+    fn check_overrides(&self, tensors: &[PlannedTensor]) -> Result<(), Error> {
+        for over in &self.options.types {
+            let matches = |tensor: &PlannedTensor| {
+                let placed = &tensor.placed;
+                let names = [tensor.name.clone(), placed.name.clone(), placed.source.clone()];
+                placed.role.is_matrix() && over.matches(&names)
+            };
+            if !tensors.iter().any(matches) {
+                return Err(Error::Argument(format!(
+                    "--tensor-type {over}: no matrix has such a name"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The type for rows of this many elements: the one that is wanted, else its fallback, else that
+/// of the source; and why it is another one.
+fn fit(wanted: DType, row: usize, source: DType) -> (DType, Option<String>) {
+    let fits = |dtype: &DType| row.is_multiple_of(dtype.block_elems());
+    if fits(&wanted) {
+        return (wanted, None);
+    }
+    let why = format!("rows of {row} are no multiple of {}", wanted.block_elems());
+    match fallback(wanted).filter(fits) {
+        Some(other) => (other, Some(format!("{why}: {other} instead of {wanted}"))),
+        None => (source, Some(format!("{why}: stays {source}, not {wanted}"))),
+    }
+}
+
+/// Exceptions as lines for people, like ones together.
+pub(crate) fn exception_lines<'a>(
+    exceptions: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Vec<String> {
+    let mut grouped: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for exception in exceptions {
+        *grouped.entry(exception).or_default() += 1;
+    }
+    let line = |((role, why), count)| format!("exception: {role} × {}: {why}", units::count(count));
+    grouped.into_iter().map(line).collect()
 }
 
 impl fmt::Display for Plan {
@@ -202,10 +265,12 @@ impl fmt::Display for Plan {
             ]);
         }
         write!(f, "{table}")?;
-        for tensor in &self.tensors {
-            if let Some(exception) = &tensor.exception {
-                writeln!(f, "exception: {}: {exception}", tensor.name)?;
-            }
+        let exceptions = self
+            .tensors
+            .iter()
+            .filter_map(|tensor| Some((tensor.role.as_str(), tensor.exception.as_deref()?)));
+        for line in exception_lines(exceptions) {
+            writeln!(f, "{line}")?;
         }
         if !self.derived.is_empty() {
             writeln!(f, "not stored, follows from the rest: {}", self.derived.join(", "))?;

@@ -1,6 +1,7 @@
 //! The proof: every element of a stored tensor compared with its source.
 
 use crate::Error;
+use crate::plan::exception_lines;
 use crate::source::Source;
 use crate::units::{self, Table};
 use apr_format::{Certificate, Hash128};
@@ -298,11 +299,22 @@ pub struct Proof {
     /// Tensors of the source that are not stored because they follow from the rest.
     pub derived: Vec<String>,
     /// Tensors in another type than the recipe asks for, and why.
-    pub exceptions: Vec<String>,
+    pub exceptions: Vec<Exception>,
     /// Elements that were compared.
     pub elements: u64,
     /// `proven`: a proof that fails is an error.
     pub verdict: &'static str,
+}
+
+/// A tensor in another type than was asked for.
+#[derive(Debug, Serialize)]
+pub struct Exception {
+    /// Its name in the file.
+    pub tensor: String,
+    /// What it is for.
+    pub role: String,
+    /// Why it has another type, and which.
+    pub why: String,
 }
 
 /// A tensor and what was proven of it.
@@ -435,8 +447,9 @@ impl fmt::Display for Proof {
         }
         table.row(total.row("total".to_owned(), String::new()));
         writeln!(f, "{table}")?;
-        for exception in &self.exceptions {
-            writeln!(f, "exception: {exception}")?;
+        let exceptions = self.exceptions.iter().map(|e| (e.role.as_str(), e.why.as_str()));
+        for line in exception_lines(exceptions) {
+            writeln!(f, "{line}")?;
         }
         if !self.derived.is_empty() {
             let list = self.derived.join(", ");

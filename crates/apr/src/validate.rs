@@ -2,7 +2,7 @@
 
 use crate::units::{self, Table};
 use crate::{Checkpoint, Error, Progress, Step};
-use apr_format::{Certificate, TensorEntry, apr};
+use apr_format::{Certificate, TensorEntry};
 use apr_tensor::TensorView;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -83,7 +83,7 @@ pub fn validate(checkpoint: &Checkpoint, progress: &dyn Progress) -> Result<Vali
     let structure = "header, sizes and extents hold; opened".to_owned();
     let mut checks = vec![Check::new("structure", Ok(structure))];
     checks.push(Check::new("architecture", architecture(checkpoint)));
-    if container.format() == apr::NAME {
+    if container.seal().is_some() {
         let hashes = check_bytes(checkpoint, progress);
         let passed = "every byte is under a hash that holds".to_owned();
         checks.push(Check::new("hashes", hashes.map(|()| passed).map_err(|e| e.to_string())));
@@ -117,8 +117,8 @@ pub fn validate(checkpoint: &Checkpoint, progress: &dyn Progress) -> Result<Vali
 /// Compares every tensor with its hash, and the padding with zero.
 pub(crate) fn check_bytes(checkpoint: &Checkpoint, progress: &dyn Progress) -> Result<(), Error> {
     let container = checkpoint.container();
-    if container.format() == apr::NAME {
-        apr::check_padding(container)?;
+    if container.seal().is_some() {
+        container.check_padding()?;
     }
     progress.begin(Step::Check, container.byte_len());
     container.tensors().par_iter().try_for_each(|entry| {

@@ -4,7 +4,7 @@ use crate::proof::{ProvenTensor, certify};
 use crate::source::Source;
 use crate::validate::check_bytes;
 use crate::{Checkpoint, Error, Progress, Proof, ProofFailure, Step, derived};
-use apr_format::{Hash128, apr};
+use apr_format::Hash128;
 use apr_model::{Census, PlacedTensor};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ pub fn verify(
         source: source.path().to_path_buf(),
         architecture: config.arch.name,
         recipe: stored.recipe().unwrap_or_default().to_owned(),
-        seal: apr::seal(stored.container()),
+        seal: stored.container().seal(),
         file_size: stored.container().byte_len(),
         elements: tensors.iter().map(ProvenTensor::elem_count).sum(),
         tensors,

@@ -1,10 +1,12 @@
 //! The verbs. To add one: a file in `verb/` and its line in [`Verb`].
 
+mod convert_args;
 mod eval;
 mod import;
 mod inspect;
 mod list;
 mod model_args;
+mod quantize;
 mod run;
 mod tensors;
 mod validate;
@@ -31,8 +33,12 @@ macro_rules! verbs {
 }
 
 verbs! {
-    /// Turn a published checkpoint into one proven .apr file
+    /// Turn a published checkpoint into one proven file, .apr or .gguf
     Import(import),
+    /// Turn a model file into another format, every tensor proven
+    Convert(import),
+    /// Store a model in fewer bits, every tensor proven
+    Quantize(quantize),
     /// Continue a text
     Run(run),
     /// Prove an .apr file again, tensor by tensor, against the checkpoint it was made from

@@ -3,11 +3,11 @@
 mod raw;
 mod writer;
 
-pub use writer::AprWriter;
+pub(crate) use writer::new_file;
 
 use crate::open::Parsed;
 use crate::size::{to_u64, to_usize};
-use crate::{Container, FormatError, Hash128, Malformed, Metadata, TensorEntry};
+use crate::{Malformed, Metadata, TensorEntry};
 use raw::{IndexEntry, RawEntry, RawHeader};
 use std::ops::Range;
 
@@ -38,7 +38,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let metadata: Metadata = serde_json::from_slice(metadata)
         .map_err(|source| Malformed::Json { what: "metadata", source })?;
     let tensors = entries(index, raw.tensor_count.get(), &sections.data)?;
-    Ok(Parsed { metadata, tensors, file_len: sections.data.end..=sections.data.end })
+    let file_len = sections.data.end..=sections.data.end;
+    Ok(Parsed { seal: Some(raw.seal()), ..Parsed::new(metadata, tensors, file_len) })
 }
 
 /// Where the sections lie in the file.
@@ -95,31 +96,4 @@ fn entries(mut index: &[u8], count: u32, data: &Range<u64>) -> Result<Vec<Tensor
         return Err(Malformed::Field { what: "data_len", expected, found: data_len });
     }
     Ok(tensors)
-}
-
-/// The seal of an opened `.apr` file: one digest that names its whole content.
-#[must_use]
-pub fn seal(container: &Container) -> Option<Hash128> {
-    let bytes = container.files().first()?.bytes()?;
-    let header = RawHeader::check(bytes).ok()?;
-    Some(header.seal())
-}
-
-/// Checks that the bytes between tensors are zero; with the seal and the hashes of all tensors
-/// that accounts for every byte of the file.
-///
-/// # Errors
-/// Names the tensor before the first such byte.
-pub fn check_padding(container: &Container) -> Result<(), FormatError> {
-    let malformed = |cause| FormatError::Malformed { path: container.path().to_path_buf(), cause };
-    let Some(bytes) = container.files().first().and_then(|file| file.bytes()) else {
-        return Ok(());
-    };
-    for (entry, next) in container.tensors().iter().zip(container.tensors().iter().skip(1)) {
-        let padding = bytes.get(entry.range.end..next.range.start).unwrap_or_default();
-        if padding.iter().any(|&byte| byte != 0) {
-            return Err(malformed(Malformed::Padding { tensor: entry.name.clone() }));
-        }
-    }
-    Ok(())
 }

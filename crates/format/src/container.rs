@@ -2,9 +2,10 @@
 
 use crate::size::to_u64;
 use crate::{Certificate, FormatError, Hash128, Malformed};
-use apr_tensor::{SharedBytes, Tensor, TensorLayout};
+use apr_tensor::{SharedBytes, Tensor, TensorError, TensorLayout};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 /// Metadata as a JSON object.
 pub type Metadata = serde_json::Map<String, serde_json::Value>;
@@ -30,11 +31,19 @@ pub struct ContainerFile {
     len: u64,
     /// Absent when only the header was read.
     memory: Option<SharedBytes>,
+    big_endian: bool,
+    /// A copy with the tensors of a big-endian file in little-endian order, made on first use.
+    swapped: OnceLock<SharedBytes>,
 }
 
 impl ContainerFile {
     pub(crate) fn new(path: &Path, len: u64, memory: Option<SharedBytes>) -> Self {
-        Self { path: path.to_path_buf(), len, memory }
+        let (path, swapped) = (path.to_path_buf(), OnceLock::new());
+        Self { path, len, memory, big_endian: false, swapped }
+    }
+
+    pub(crate) const fn set_big_endian(&mut self, big_endian: bool) {
+        self.big_endian = big_endian;
     }
 
     /// Where it was opened.
@@ -49,7 +58,7 @@ impl ContainerFile {
         self.len
     }
 
-    /// Its bytes; none when only the header was read.
+    /// Its bytes as they are stored; none when only the header was read.
     #[must_use]
     pub fn bytes(&self) -> Option<&[u8]> {
         self.memory.as_ref().map(|memory| (**memory).as_ref())
@@ -62,6 +71,7 @@ pub struct Container {
     pub(crate) metadata: Metadata,
     pub(crate) tensors: Vec<TensorEntry>,
     pub(crate) files: Vec<ContainerFile>,
+    pub(crate) seal: Option<Hash128>,
 }
 
 impl Container {
@@ -75,7 +85,8 @@ impl Container {
         metadata: Metadata,
         tensors: Vec<(String, Tensor)>,
     ) -> Result<Self, FormatError> {
-        let mut container = Self { format, metadata, tensors: Vec::new(), files: Vec::new() };
+        let (files, seal) = (Vec::new(), None);
+        let mut container = Self { format, metadata, tensors: Vec::new(), files, seal };
         for (file, (name, tensor)) in tensors.into_iter().enumerate() {
             let (layout, memory, range) = tensor.into_parts();
             let len = to_u64(layout.byte_len());
@@ -93,7 +104,7 @@ impl Container {
         Ok(container)
     }
 
-    /// Name of the format: `apr`, `safetensors`.
+    /// Name of the format: that of its row in [`FORMATS`](crate::FORMATS).
     #[must_use]
     pub const fn format(&self) -> &'static str {
         self.format
@@ -115,6 +126,13 @@ impl Container {
     #[must_use]
     pub fn files(&self) -> &[ContainerFile] {
         &self.files
+    }
+
+    /// One digest that names the whole content, in the formats that have it: it covers header and
+    /// metadata, which was checked when the file was opened, and the hash of every tensor.
+    #[must_use]
+    pub const fn seal(&self) -> Option<Hash128> {
+        self.seal
     }
 
     /// Total size of its files.
@@ -148,9 +166,8 @@ impl Container {
         })?;
         let malformed = |cause| FormatError::Malformed { path: self.file_of(entry), cause };
         let memory = self
-            .files
-            .get(entry.file)
-            .and_then(|file| file.memory.clone())
+            .memory(entry.file)
+            .map_err(|source| malformed(Malformed::Layout { tensor: tensor(), source }))?
             .ok_or_else(|| malformed(Malformed::HeaderOnly { tensor: tensor() }))?;
         Tensor::shared(entry.layout.clone(), memory, entry.range.clone())
             .map_err(|source| malformed(Malformed::Layout { tensor: tensor(), source }))
@@ -170,6 +187,60 @@ impl Container {
             path: self.file_of(entry),
             cause: Malformed::Hash { tensor: entry.name.clone(), expected, found },
         })
+    }
+
+    /// Checks that the bytes between tensors are zero; with the seal and the hashes of all tensors
+    /// that accounts for every byte of a sealed file.
+    ///
+    /// # Errors
+    /// Names the tensor before the first such byte.
+    pub fn check_padding(&self) -> Result<(), FormatError> {
+        let mut entries: Vec<&TensorEntry> = self.tensors.iter().collect();
+        entries.sort_by_key(|entry| (entry.file, entry.range.start, entry.range.end));
+        for (at, entry) in entries.iter().enumerate() {
+            let Some(bytes) = self.files.get(entry.file).and_then(ContainerFile::bytes) else {
+                continue;
+            };
+            let next = entries.get(at.saturating_add(1)).filter(|next| next.file == entry.file);
+            let end = next.map_or(bytes.len(), |next| next.range.start);
+            let padding = bytes.get(entry.range.end..end).unwrap_or_default();
+            if padding.iter().any(|&byte| byte != 0) {
+                let cause = Malformed::Padding { tensor: entry.name.clone() };
+                return Err(FormatError::Malformed { path: self.file_of(entry), cause });
+            }
+        }
+        Ok(())
+    }
+
+    /// A file's bytes, its tensors in little-endian order; none when only the header was read.
+    fn memory(&self, at: usize) -> Result<Option<SharedBytes>, TensorError> {
+        let Some(file) = self.files.get(at) else { return Ok(None) };
+        let Some(memory) = file.memory.clone().filter(|_| file.big_endian) else {
+            return Ok(file.memory.clone());
+        };
+        if file.swapped.get().is_none() {
+            let mut bytes = (*memory).as_ref().to_vec();
+            for entry in self.tensors.iter().filter(|entry| entry.file == at) {
+                let tensor = bytes.get_mut(entry.range.clone()).unwrap_or_default();
+                entry.layout.dtype().swap_bytes(tensor)?;
+            }
+            file.swapped.get_or_init(|| Arc::new(bytes));
+        }
+        Ok(file.swapped.get().cloned())
+    }
+
+    /// Takes over the files and tensors of another part of the same model. Metadata and format
+    /// stay; a seal covers one file alone.
+    pub(crate) fn absorb(&mut self, other: Self) -> Result<(), FormatError> {
+        let first = self.files.len();
+        let path = other.path().to_path_buf();
+        self.files.extend(other.files);
+        self.seal = None;
+        self.tensors.extend(other.tensors.into_iter().map(|mut entry| {
+            entry.file = entry.file.saturating_add(first);
+            entry
+        }));
+        self.sort().map_err(FormatError::malformed(&path))
     }
 
     fn file_of(&self, entry: &TensorEntry) -> PathBuf {

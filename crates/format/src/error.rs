@@ -234,6 +234,12 @@ pub enum Malformed {
         /// The name.
         shard: String,
     },
+    /// One of several GGUF files under a name from which the others' do not follow.
+    #[error("the file is one of several, and {name:?} is not NAME-00001-of-0000N.gguf")]
+    SplitName {
+        /// Its name.
+        name: String,
+    },
     /// Index and shards disagree.
     #[error("tensor {tensor:?}: {cause} {shard:?}")]
     Shard {
@@ -272,7 +278,8 @@ impl Malformed {
             | Self::HeaderChecksum { .. }
             | Self::Seal { .. }
             | Self::Field { .. }
-            | Self::ShardName { .. } => None,
+            | Self::ShardName { .. }
+            | Self::SplitName { .. } => None,
         }
     }
 }

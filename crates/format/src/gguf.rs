@@ -1,4 +1,4 @@
-//! GGUF, versions 2 and 3, little-endian.
+//! GGUF, versions 2 and 3; version 3 also in big-endian order, and in several files.
 //!
 //! ```text
 //! "GGUF" | u32 version | u64 tensors | u64 keys
@@ -9,17 +9,23 @@
 //! Source: the GGUF specification in the GGML documentation. Dimensions are listed innermost
 //! first; the bytes are row-major all the same, so that reversing the list is all there is to it.
 
+mod certificates;
 mod cursor;
+mod split;
+mod value;
 mod writer;
 
-pub use writer::{GgufValue, GgufWriter};
+pub use certificates::{CERTIFICATES_KEY, SEAL_KEY};
+pub(crate) use split::join;
+pub(crate) use writer::new_file;
 
 use crate::open::Parsed;
 use crate::size::{to_u64, to_usize};
 use crate::{Malformed, Metadata, TensorEntry};
 use apr_tensor::{DType, MAX_RANK, TensorLayout};
+use certificates::Certificates;
 use cursor::Cursor;
-use serde_json::Value;
+use value::Values;
 
 /// Name of the format.
 pub const NAME: &str = "gguf";
@@ -27,42 +33,75 @@ pub const NAME: &str = "gguf";
 pub const ALIGNMENT_KEY: &str = "general.alignment";
 
 const MAGIC: &[u8; 4] = b"GGUF";
+/// The version that is written.
+const VERSION: u32 = 3;
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// Arrays of arrays are allowed; no known file nests deeper.
-const MAX_DEPTH: usize = 4;
+/// A name's length, a type and a value of one byte.
+const MIN_KEY_BYTES: u64 = 13;
+/// A name's length, rank, type and offset.
+const MIN_TENSOR_BYTES: u64 = 24;
 
 pub(crate) fn matches(prefix: &[u8]) -> bool {
     prefix.starts_with(MAGIC)
 }
 
+/// Order of the bytes of numbers, in header and tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ByteOrder {
+    Little,
+    Big,
+}
+
 pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let mut cursor = Cursor::new(bytes);
     cursor.take(MAGIC.len())?;
-    let version = cursor.u32()?;
-    if !matches!(version, 2 | 3) {
-        let (expected, found) = ("2 or 3, little-endian", u64::from(version));
-        return Err(Malformed::Field { what: "GGUF version", expected, found });
-    }
+    let order = version(&mut cursor)?;
     let (tensor_count, key_count) = (cursor.u64()?, cursor.u64()?);
-    let mut metadata = Metadata::new();
+    cursor.check_count("list of keys", key_count, MIN_KEY_BYTES)?;
+    let (mut metadata, mut certificates) = (Metadata::new(), Certificates::default());
+    let mut values = Values::new();
     for _ in 0..key_count {
         let key = cursor.text()?;
-        let kind = cursor.u32()?;
-        let value = value(&mut cursor, kind, MAX_DEPTH)?;
-        if metadata.contains_key(&key) {
-            return Err(Malformed::Key { key, cause: "occurs twice" });
+        if certificates.take(key, &mut cursor)? {
+            continue;
         }
-        metadata.insert(key, value);
+        let value = values.read(&mut cursor)?;
+        if metadata.insert(key.to_owned(), value).is_some() {
+            return Err(Malformed::Key { key: key.to_owned(), cause: "occurs twice" });
+        }
     }
     let alignment = alignment(&metadata)?;
-    let mut tensors = Vec::new();
-    for _ in 0..tensor_count {
-        tensors.push(entry(&mut cursor)?);
-    }
-    let start = cursor.position().checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
+    cursor.check_count("list of tensors", tensor_count, MIN_TENSOR_BYTES)?;
+    let tensors: Result<Vec<_>, _> = (0..tensor_count).map(|_| entry(&mut cursor)).collect();
+    let mut tensors = tensors?;
+    let header_end = cursor.position();
+    let start = header_end.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
     let end = tile(&mut tensors, start, alignment)?;
+    let seal = if certificates.exist() {
+        Some(certificates.apply(cursor.native_header(start)?, &mut tensors)?)
+    } else {
+        None
+    };
     let padded = end.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
-    Ok(Parsed { metadata, tensors, file_len: end..=padded })
+    // A file without tensors may end with its header; one under a seal has all its bytes.
+    let end = if tensors.is_empty() { header_end } else { end };
+    let file_len = if seal.is_some() { padded..=padded } else { end..=padded };
+    let big_endian = order == ByteOrder::Big;
+    Ok(Parsed { seal, big_endian, ..Parsed::new(metadata, tensors, file_len) })
+}
+
+/// Reads the version, and with it the byte order of everything behind it.
+fn version(cursor: &mut Cursor<'_>) -> Result<ByteOrder, Malformed> {
+    let version = cursor.u32()?;
+    if matches!(version, 2 | VERSION) {
+        return Ok(ByteOrder::Little);
+    }
+    if version.swap_bytes() == VERSION {
+        cursor.set_order(ByteOrder::Big, &[&MAGIC[..], &VERSION.to_le_bytes()].concat());
+        return Ok(ByteOrder::Big);
+    }
+    let (expected, found) = ("2 or 3", u64::from(version));
+    Err(Malformed::Field { what: "GGUF version", expected, found })
 }
 
 fn alignment(metadata: &Metadata) -> Result<u64, Malformed> {
@@ -72,46 +111,9 @@ fn alignment(metadata: &Metadata) -> Result<u64, Malformed> {
     )
 }
 
-/// A value of this type number.
-fn value(cursor: &mut Cursor<'_>, kind: u32, depth: usize) -> Result<Value, Malformed> {
-    Ok(match kind {
-        0 => Value::from(u8::from_le_bytes(cursor.array()?)),
-        1 => Value::from(i8::from_le_bytes(cursor.array()?)),
-        2 => Value::from(u16::from_le_bytes(cursor.array()?)),
-        3 => Value::from(i16::from_le_bytes(cursor.array()?)),
-        4 => Value::from(cursor.u32()?),
-        5 => Value::from(i32::from_le_bytes(cursor.array()?)),
-        6 => Value::from(f32::from_le_bytes(cursor.array()?)),
-        7 => Value::from(u8::from_le_bytes(cursor.array()?) != 0),
-        8 => Value::from(cursor.text()?),
-        9 => list(cursor, depth)?,
-        10 => Value::from(cursor.u64()?),
-        11 => Value::from(i64::from_le_bytes(cursor.array()?)),
-        12 => Value::from(f64::from_le_bytes(cursor.array()?)),
-        unknown => {
-            let (expected, found) = ("0 to 12", u64::from(unknown));
-            return Err(Malformed::Field { what: "type of a GGUF value", expected, found });
-        }
-    })
-}
-
-fn list(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, Malformed> {
-    let (kind, count) = (cursor.u32()?, cursor.u64()?);
-    let Some(depth) = depth.checked_sub(1) else {
-        let (expected, found) = ("at most 4", to_u64(MAX_DEPTH).saturating_add(1));
-        return Err(Malformed::Field { what: "depth of a GGUF array", expected, found });
-    };
-    let mut list = Vec::new();
-    // The count is not trusted: every element takes at least a byte, and the file ends somewhere.
-    for _ in 0..count {
-        list.push(value(cursor, kind, depth)?);
-    }
-    Ok(Value::Array(list))
-}
-
 /// A tensor whose range is still relative to the data.
 fn entry(cursor: &mut Cursor<'_>) -> Result<TensorEntry, Malformed> {
-    let name = cursor.text()?;
+    let name = cursor.text()?.to_owned();
     let rank = cursor.u32()?;
     if to_usize(u64::from(rank)) > MAX_RANK {
         let found = u64::from(rank);

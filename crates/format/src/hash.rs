@@ -1,4 +1,4 @@
-//! XXH3-128: the digest of tensors and of the `.apr` seal.
+//! XXH3-128: the digest of tensors and of seals.
 
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -18,11 +18,25 @@ impl Hash128 {
     /// The digest of these parts, one after the other.
     #[must_use]
     pub fn of_parts(parts: &[&[u8]]) -> Self {
-        let mut hasher = Xxh3::new();
+        let mut hasher = Hasher128::default();
         for part in parts {
             hasher.update(part);
         }
-        Self(hasher.digest128())
+        hasher.digest()
+    }
+}
+
+/// The digest of bytes that come in parts.
+#[derive(Default)]
+pub(crate) struct Hasher128(Box<Xxh3>);
+
+impl Hasher128 {
+    pub(crate) fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    pub(crate) fn digest(&self) -> Hash128 {
+        Hash128(self.0.digest128())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Containers of models: what is in a file, where, and under which checks.
 //!
 //! Reading: [`open`] finds the format from the content, maps the file and returns a [`Container`],
-//! whose tensors exist only with exactly the bytes of their layout. Writing: [`AtomicFile`] lets a
-//! file appear under its name only after it has been read back and proven.
+//! whose tensors exist only with exactly the bytes of their layout. Writing: a [`Writer`], begun by
+//! [`Format::create`], streams tensors into an [`AtomicFile`], which appears under its name only
+//! after it has been read back and proven.
 //! This crate never interprets weights.
 #![deny(
     clippy::indexing_slicing,
@@ -21,15 +22,15 @@ pub mod gguf;
 mod hash;
 mod json;
 mod mmap;
-mod new_tensor;
 mod open;
 pub mod safetensors;
 mod size;
+mod writer;
 
 pub use atomic_file::AtomicFile;
 pub use certificate::Certificate;
 pub use container::{Container, ContainerFile, Metadata, TensorEntry};
 pub use error::{FormatError, Malformed};
 pub use hash::Hash128;
-pub use new_tensor::NewTensor;
 pub use open::{FORMATS, Format, open, open_header};
+pub use writer::{NewTensor, Writer};

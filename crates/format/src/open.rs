@@ -2,9 +2,9 @@
 
 use crate::container::ContainerFile;
 use crate::size::to_u64;
-use crate::{
-    Container, FormatError, Malformed, Metadata, TensorEntry, apr, gguf, mmap, safetensors,
-};
+use crate::writer::NewFile;
+use crate::{Container, FormatError, Hash128, Malformed, Metadata, NewTensor, TensorEntry, Writer};
+use crate::{apr, gguf, mmap, safetensors};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::RangeInclusive;
@@ -12,6 +12,8 @@ use std::path::Path;
 
 /// Bytes that suffice to recognise every format.
 const PREFIX_BYTES: usize = 64;
+/// Limit of a header that comes through a pipe: far above any model's.
+const MAX_PIPED_HEADER: u64 = 1 << 31;
 
 /// What a header says. Ranges of the tensors count from the start of the file.
 pub(crate) struct Parsed {
@@ -19,6 +21,21 @@ pub(crate) struct Parsed {
     pub(crate) tensors: Vec<TensorEntry>,
     /// Size that the file must have, and up to which size padding may follow.
     pub(crate) file_len: RangeInclusive<u64>,
+    /// A digest that covers header and tensors, and was checked as far as the header goes.
+    pub(crate) seal: Option<Hash128>,
+    /// Whether the numbers in the tensors are big-endian.
+    pub(crate) big_endian: bool,
+}
+
+impl Parsed {
+    /// A little-endian file without a seal.
+    pub(crate) const fn new(
+        metadata: Metadata,
+        tensors: Vec<TensorEntry>,
+        file_len: RangeInclusive<u64>,
+    ) -> Self {
+        Self { metadata, tensors, file_len, seal: None, big_endian: false }
+    }
 }
 
 /// A container format.
@@ -31,31 +48,84 @@ pub struct Format {
     /// Reads the header from the first bytes of a file. [`Malformed::Truncated`] says how many
     /// it needs, as far as it can tell.
     parse: fn(&[u8]) -> Result<Parsed, Malformed>,
+    /// Completes a container whose file is one of several.
+    join: fn(Container) -> Result<Container, FormatError>,
+    new_file: fn(&Metadata, Vec<NewTensor>) -> Result<NewFile, Malformed>,
 }
 
-/// Every format that is read.
+/// Every format that is read and written.
 pub static FORMATS: &[Format] = &[
-    Format { name: apr::NAME, extension: "apr", matches: apr::matches, parse: apr::parse },
-    Format { name: gguf::NAME, extension: "gguf", matches: gguf::matches, parse: gguf::parse },
+    Format {
+        name: apr::NAME,
+        extension: "apr",
+        matches: apr::matches,
+        parse: apr::parse,
+        join: Ok,
+        new_file: apr::new_file,
+    },
+    Format {
+        name: gguf::NAME,
+        extension: "gguf",
+        matches: gguf::matches,
+        parse: gguf::parse,
+        join: gguf::join,
+        new_file: gguf::new_file,
+    },
     Format {
         name: safetensors::NAME,
         extension: "safetensors",
         matches: safetensors::matches,
         parse: safetensors::parse,
+        join: Ok,
+        new_file: safetensors::new_file,
     },
 ];
 
-/// Opens a model file, whose format is found from its content, or a Hugging Face folder. Takes
-/// time proportional to the header; tensor data is mapped, not read.
+impl Format {
+    /// The format of files with this file's extension.
+    #[must_use]
+    pub fn of_path(path: &Path) -> Option<&'static Self> {
+        let extension = path.extension()?.to_str()?;
+        FORMATS.iter().find(|format| format.extension == extension)
+    }
+
+    /// Begins a file of this format. The order in which the tensors must be delivered is
+    /// [`Writer::order`].
+    ///
+    /// # Errors
+    /// When the target cannot be written, or the format cannot hold a key or a tensor.
+    pub fn create(
+        &self,
+        target: &Path,
+        metadata: &Metadata,
+        tensors: Vec<NewTensor>,
+    ) -> Result<Writer, FormatError> {
+        let plan = (self.new_file)(metadata, tensors).map_err(FormatError::malformed(target))?;
+        Writer::create(target, plan)
+    }
+}
+
+/// Opens a model file, whose format is found from its content, or a Hugging Face folder. Of a
+/// model in several GGUF files any may be given. Takes time proportional to the header; tensor
+/// data is mapped, not read.
 ///
 /// # Errors
 /// When the file cannot be read, is of no known format, or breaks a rule of its format.
 pub fn open(path: &Path) -> Result<Container, FormatError> {
-    let kind = fs::metadata(path).map_err(FormatError::io(path))?;
-    if kind.is_dir() {
+    if fs::metadata(path).map_err(FormatError::io(path))?.is_dir() {
         return safetensors::open_folder(path);
     }
-    if !kind.is_file() {
+    let (format, container) = map_file(path)?;
+    (format.join)(container)
+}
+
+/// Opens one file, even if it is a part of a model.
+pub(crate) fn open_file(path: &Path) -> Result<Container, FormatError> {
+    map_file(path).map(|(_, container)| container)
+}
+
+fn map_file(path: &Path) -> Result<(&'static Format, Container), FormatError> {
+    if !fs::metadata(path).map_err(FormatError::io(path))?.is_file() {
         let source = io::Error::new(io::ErrorKind::Unsupported, "not a regular file");
         return Err(FormatError::Io { path: path.to_path_buf(), source });
     }
@@ -67,7 +137,8 @@ pub fn open(path: &Path) -> Result<Container, FormatError> {
     let malformed = |cause| FormatError::Malformed { path: path.to_path_buf(), cause };
     let parsed = (format.parse)(bytes).map_err(malformed)?;
     check_len(&parsed.file_len, len).map_err(malformed)?;
-    container(format, parsed, ContainerFile::new(path, len, Some(memory))).map_err(malformed)
+    let file = ContainerFile::new(path, len, Some(memory));
+    Ok((format, container(format, parsed, file).map_err(malformed)?))
 }
 
 /// Opens a model of which only the header is needed: anything that [`open`] takes, or a pipe
@@ -101,6 +172,10 @@ fn read_header(path: &Path, stream: &mut dyn Read) -> Result<Container, FormatEr
             Err(Malformed::Truncated { needed, what, found }) => {
                 // At least twice as much, so that a header without a length is read in few steps.
                 let wanted = needed.max(to_u64(bytes.len()).saturating_mul(2));
+                if needed > MAX_PIPED_HEADER {
+                    let (len, limit) = (needed, MAX_PIPED_HEADER);
+                    return Err(malformed(Malformed::TooLarge { what: "header", len, limit }));
+                }
                 if !read_up_to(&mut bytes, wanted)? {
                     return Err(malformed(Malformed::Truncated { needed, what, found }));
                 }
@@ -133,12 +208,18 @@ fn check_len(expected: &RangeInclusive<u64>, found: u64) -> Result<(), Malformed
     Ok(())
 }
 
-fn container(format: &Format, parsed: Parsed, file: ContainerFile) -> Result<Container, Malformed> {
+fn container(
+    format: &Format,
+    parsed: Parsed,
+    mut file: ContainerFile,
+) -> Result<Container, Malformed> {
+    file.set_big_endian(parsed.big_endian);
     let mut container = Container {
         format: format.name,
         metadata: parsed.metadata,
         tensors: parsed.tensors,
         files: vec![file],
+        seal: parsed.seal,
     };
     container.sort()?;
     Ok(container)

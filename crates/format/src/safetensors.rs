@@ -7,8 +7,12 @@
 //! ```
 //! The rules are those of the `safetensors` crate; the length rule is `TensorLayout`'s.
 
+mod writer;
+
+pub(crate) use writer::new_file;
+
 use crate::json::UniqueMap;
-use crate::open::Parsed;
+use crate::open::{Parsed, open_file};
 use crate::size::{to_u64, to_usize};
 use crate::{Container, FormatError, Malformed, Metadata, TensorEntry};
 use apr_tensor::{DType, TensorError, TensorLayout};
@@ -81,7 +85,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
         }
     }
     let file_len = data_start.saturating_add(tile(&mut tensors, data_start)?);
-    Ok(Parsed { metadata, tensors, file_len: file_len..=file_len })
+    Ok(Parsed::new(metadata, tensors, file_len..=file_len))
 }
 
 /// A tensor whose range is still relative to the data section.
@@ -150,30 +154,23 @@ fn open_shards(folder: &Path, index: &Path) -> Result<Container, FormatError> {
         metadata: Metadata::new(),
         tensors: Vec::new(),
         files: Vec::new(),
+        seal: None,
     };
-    for (file, shard) in shards.into_iter().enumerate() {
-        let opened =
-            crate::open(&plain_file(folder, shard).map_err(FormatError::malformed(index))?)?;
-        merged.files.extend(opened.files);
-        merged.metadata.extend(opened.metadata);
-        for mut entry in opened.tensors {
-            match weight_map.get(&entry.name) {
-                Some(listed) if listed == shard => {}
-                listed => {
-                    let cause = match listed {
-                        Some(_) => "the index puts it elsewhere than",
-                        None => "the index does not list it, but it is in",
-                    };
-                    let (tensor, shard) = (entry.name, shard.clone());
-                    let cause = Malformed::Shard { tensor, cause, shard };
-                    return Err(FormatError::Malformed { path: index.to_path_buf(), cause });
-                }
-            }
-            entry.file = file;
-            merged.tensors.push(entry);
+    for shard in shards {
+        let path = plain_file(folder, shard).map_err(FormatError::malformed(index))?;
+        let mut opened = open_file(&path)?;
+        for entry in &opened.tensors {
+            let cause = match weight_map.get(&entry.name) {
+                Some(listed) if listed == shard => continue,
+                Some(_) => "the index puts it elsewhere than",
+                None => "the index does not list it, but it is in",
+            };
+            let (tensor, shard) = (entry.name.clone(), shard.clone());
+            return Err(FormatError::malformed(index)(Malformed::Shard { tensor, cause, shard }));
         }
+        merged.metadata.append(&mut opened.metadata);
+        merged.absorb(opened)?;
     }
-    merged.sort().map_err(FormatError::malformed(index))?;
     for (name, shard) in &weight_map {
         if merged.entry(name).is_none() {
             let (tensor, shard) = (name.clone(), shard.clone());

@@ -5,11 +5,21 @@ pub(crate) mod int;
 pub(crate) mod iq1;
 pub(crate) mod iq2;
 pub(crate) mod iq3;
-pub(crate) mod iq4;
+pub(crate) mod iq4_nl;
+pub(crate) mod iq4_xs;
 mod iq_grid;
+mod k_quant;
 pub(crate) mod mxfp4;
-mod nibbles;
+pub(crate) mod nibbles;
+pub(crate) mod q2_k;
+pub(crate) mod q3_k;
 pub(crate) mod q4_0;
+pub(crate) mod q4_1;
+pub(crate) mod q4_k;
+pub(crate) mod q5_0;
+pub(crate) mod q5_1;
+pub(crate) mod q5_k;
+pub(crate) mod q6_k;
 pub(crate) mod q8_0;
 pub(crate) mod tq;
 
@@ -75,8 +85,24 @@ dtypes! {
     F16 = 1, Some("F16"), float::BlockF16;
     /// 4-bit integers with one f16 scale for 32 elements; the type behind `int4`.
     Q4_0 = 2, None, q4_0::BlockQ4_0;
+    /// 4-bit integers with one f16 scale and one f16 offset for 32 elements.
+    Q4_1 = 3, None, q4_1::BlockQ4_1;
+    /// 5-bit integers with one f16 scale for 32 elements.
+    Q5_0 = 6, None, q5_0::BlockQ5_0;
+    /// 5-bit integers with one f16 scale and one f16 offset for 32 elements.
+    Q5_1 = 7, None, q5_1::BlockQ5_1;
     /// 8-bit integers with one f16 scale for 32 elements; the type behind `int8`.
     Q8_0 = 8, None, q8_0::BlockQ8_0;
+    /// 2-bit integers in sub-blocks of 16 with 4-bit scales and offsets.
+    Q2_K = 10, None, q2_k::BlockQ2_K;
+    /// 3-bit integers in sub-blocks of 16 with 6-bit scales.
+    Q3_K = 11, None, q3_k::BlockQ3_K;
+    /// 4-bit integers in sub-blocks of 32 with 6-bit scales and offsets.
+    Q4_K = 12, None, q4_k::BlockQ4_K;
+    /// 5-bit integers in sub-blocks of 32 with 6-bit scales and offsets.
+    Q5_K = 13, None, q5_k::BlockQ5_K;
+    /// 6-bit integers in sub-blocks of 16 with 8-bit scales.
+    Q6_K = 14, None, q6_k::BlockQ6_K;
     /// 2-bit codebook of 256 points; read, not written.
     IQ2_XXS = 16, None, iq2::BlockIQ2_XXS;
     /// 2-bit codebook of 512 points; read, not written.
@@ -86,13 +112,13 @@ dtypes! {
     /// 1-bit codebook, scales of 32 elements; read, not written.
     IQ1_S = 19, None, iq1::BlockIQ1_S;
     /// 4-bit numbers into a table, with one f16 scale for 32 elements.
-    IQ4_NL = 20, None, iq4::BlockIQ4_NL;
+    IQ4_NL = 20, None, iq4_nl::BlockIQ4_NL;
     /// 3-bit codebook of 512 points; read, not written.
     IQ3_S = 21, None, iq3::BlockIQ3_S;
     /// 2-bit codebook of 1024 points; read, not written.
     IQ2_S = 22, None, iq2::BlockIQ2_S;
     /// 4-bit numbers into a table, with 6-bit scales for 32 elements.
-    IQ4_XS = 23, None, iq4::BlockIQ4_XS;
+    IQ4_XS = 23, None, iq4_xs::BlockIQ4_XS;
     /// Signed 8-bit integer.
     I8 = 24, Some("I8"), int::BlockI8;
     /// Signed 16-bit integer.
@@ -145,6 +171,20 @@ impl DType {
     #[must_use]
     pub fn from_safetensors(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|dtype| dtype.safetensors_name() == Some(name))
+    }
+
+    /// The type of this name, in capitals or not.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|dtype| dtype.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether weights can be stored in this type: some are only read.
+    #[must_use]
+    pub fn is_encodable(self) -> bool {
+        let codec = self.codec();
+        let (zeros, mut block) = (vec![0.0; codec.elems], vec![0; codec.bytes]);
+        self.encode(&zeros, &mut block).is_ok()
     }
 
     /// Elements per block: 1 unless the type shares a scale among several elements.
@@ -258,7 +298,15 @@ mod tests {
             (DType::F32, 0, 1, 4),
             (DType::F16, 1, 1, 2),
             (DType::Q4_0, 2, 32, 18),
+            (DType::Q4_1, 3, 32, 20),
+            (DType::Q5_0, 6, 32, 22),
+            (DType::Q5_1, 7, 32, 24),
             (DType::Q8_0, 8, 32, 34),
+            (DType::Q2_K, 10, 256, 84),
+            (DType::Q3_K, 11, 256, 110),
+            (DType::Q4_K, 12, 256, 144),
+            (DType::Q5_K, 13, 256, 176),
+            (DType::Q6_K, 14, 256, 210),
             (DType::IQ2_XXS, 16, 256, 66),
             (DType::IQ2_XS, 17, 256, 74),
             (DType::IQ3_XXS, 18, 256, 98),
@@ -286,6 +334,7 @@ mod tests {
     fn every_type_is_found_by_its_number_and_name() {
         for &dtype in DType::ALL {
             assert_eq!(DType::from_id(dtype.id()), Some(dtype));
+            assert_eq!(DType::from_name(&dtype.name().to_lowercase()), Some(dtype));
             if let Some(name) = dtype.safetensors_name() {
                 assert_eq!(DType::from_safetensors(name), Some(dtype));
             }
@@ -300,7 +349,7 @@ mod tests {
             for words in dtype.codec().words {
                 assert!(words.at + words.width * words.count <= dtype.block_bytes(), "{dtype}");
             }
-            let bytes: Vec<u8> = (0..dtype.block_bytes() * 3).map(|i| (i % 251) as u8).collect();
+            let bytes: Vec<u8> = (0..=250).cycle().take(dtype.block_bytes() * 3).collect();
             let mut swapped = bytes.clone();
             dtype.swap_bytes(&mut swapped).unwrap();
             assert_eq!(swapped == bytes, dtype.codec().words.is_empty(), "{dtype}");

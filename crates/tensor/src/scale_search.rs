@@ -19,13 +19,55 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
+    /// 1.5 · 2²³: a sum with it has no fraction bits, so that it is rounded by the addition itself,
+    /// and its low bits are the integer. Unlike `round_ties_even` and casts, which check more, this
+    /// needs no instruction beyond the baseline.
+    const SHIFT: f32 = 12_582_912.0;
+
     /// The integer nearest to `value`, ties to even, clamped to the grid.
     pub(crate) fn round(self, value: f32) -> f32 {
-        // Adding 1.5 · 2²³ leaves no fraction bits, so the sum is rounded by the addition itself;
-        // unlike `round_ties_even` this needs no instruction beyond the baseline.
-        const SHIFT: f32 = 12_582_912.0;
-        value.clamp(self.min, self.max) + SHIFT - SHIFT
+        value.clamp(self.min, self.max) + Self::SHIFT - Self::SHIFT
     }
+
+    /// How many integers of the grid lie below this one.
+    fn index(self, integer: f32) -> u8 {
+        (integer - self.min + Self::SHIFT).to_bits().to_le_bytes()[0]
+    }
+}
+
+/// Rounding of a block to its final integers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rounding {
+    pub(crate) grid: Grid,
+    /// Largest error that is allowed.
+    pub(crate) max_error: f32,
+}
+
+impl Rounding {
+    /// Writes the integers of the values, less the smallest of the grid, and returns whether
+    /// `scale · q − min` is within the allowed error of every value.
+    pub(crate) fn round(self, values: &[f32], scale: f32, min: f32, out: &mut [u8]) -> bool {
+        let inverse = inverse(scale);
+        // The difference below is itself rounded, by less than this.
+        let max_error = self.max_error * (1.0 - f32::powi(2.0, -20));
+        let mut held = true;
+        for (out, &value) in out.iter_mut().zip(values) {
+            let q = self.grid.round((value + min) * inverse);
+            held &= (value - (scale * q - min)).abs() <= max_error;
+            *out = self.grid.index(q);
+        }
+        held
+    }
+}
+
+/// The smallest f16 that is not below `value`.
+pub(crate) fn above(value: f64) -> f16 {
+    let near = f16::from_f64(value);
+    if near.to_f64() >= value {
+        return near;
+    }
+    // Toward positive infinity the bits of negative numbers count down; −0 is never below.
+    f16::from_bits(if value < 0.0 { near.to_bits() - 1 } else { near.to_bits() + 1 })
 }
 
 /// A scale and what it costs.
@@ -82,7 +124,8 @@ fn evaluate(values: &[f32], grid: Grid, scale: f16, max_error: f32) -> (f32, f16
 
 /// 1 / scale, or 0 for the scales of blocks that hold nothing but zeros.
 pub(crate) fn inverse(scale: f32) -> f32 {
-    Some(1.0 / scale).filter(|inverse| inverse.is_finite()).unwrap_or(0.0)
+    let inverse = 1.0 / scale;
+    if inverse.is_finite() { inverse } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! `apr import SRC --quantize RECIPE -o OUT.apr`
+//! `apr import SRC --quantize RECIPE -o OUT`, also under the name `convert`
 
+use super::convert_args::ConvertArgs;
 use super::model_args::RecipeArgs;
 use crate::Outcome;
 use crate::output::Output;
-use crate::progress::Bar;
-use apr::{Checkpoint, Error, ImportOptions, Recipe};
+use apr::{Error, Recipe};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -13,25 +13,13 @@ pub(crate) struct Args {
     source: PathBuf,
     #[command(flatten)]
     recipe: RecipeArgs,
-    /// The file to write; its extension, .apr or .gguf, decides the format
-    #[arg(short, long, value_name = "FILE", required_unless_present = "plan")]
-    output: Option<PathBuf>,
-    /// Show what would be written, and write nothing
-    #[arg(long)]
-    plan: bool,
+    #[command(flatten)]
+    convert: ConvertArgs,
 }
 
 impl Args {
     pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let recipe = self.recipe.recipe()?.unwrap_or(Recipe::KEEP);
-        let checkpoint = Checkpoint::open(&self.source)?;
-        let target = self.output.unwrap_or_else(|| PathBuf::from("plan.apr"));
-        if self.plan {
-            output.report(&apr::plan_import(&checkpoint, &target, recipe)?)?;
-            return Ok(Outcome::Success);
-        }
-        let options = ImportOptions::new(recipe);
-        output.report(&apr::import(&checkpoint, &target, &options, &Bar::default())?)?;
-        Ok(Outcome::Success)
+        self.convert.run(&self.source, recipe, output)
     }
 }

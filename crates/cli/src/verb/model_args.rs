@@ -9,10 +9,10 @@ const KERNELS: &str = "APR_KERNELS";
 
 #[derive(Args)]
 pub(crate) struct RecipeArgs {
-    /// Quantize by this recipe: int8, int4, f16, bf16 or f32
+    /// Quantize by this recipe: int4, int8, q4_k_m, q6_k, f16, … (an unknown one lists them all)
     #[arg(long, value_name = "RECIPE")]
     quantize: Option<String>,
-    /// With int4: store token embedding and output head in int4 too
+    /// Store every matrix in the recipe's one type, embedding and head too
     #[arg(long, requires = "quantize")]
     pure: bool,
 }

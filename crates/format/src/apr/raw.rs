@@ -1,10 +1,12 @@
 //! The fixed-size parts of an `.apr` file, byte by byte as in docs/format.md.
 
 use super::{ALIGNMENT, HEADER_BYTES, MAX_SECTION_BYTES};
+use crate::certificate::{RawCertificate, zero};
 use crate::size::{to_u64, to_usize};
-use crate::{Certificate, Hash128, Malformed, TensorEntry};
+use crate::writer::Written;
+use crate::{Hash128, Malformed, NewTensor, TensorEntry};
 use apr_tensor::{DType, MAX_RANK, TensorLayout};
-use zerocopy::little_endian::{F64, U16, U32, U64, U128};
+use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(super) const MAGIC: [u8; 4] = *b"APR\0";
@@ -13,8 +15,6 @@ pub(super) const VERSION: u32 = 3;
 const SEALED_BYTES: usize = 40;
 /// Bytes of the header under the checksum.
 const CHECKED_BYTES: usize = 60;
-/// Bit 0 of `source_flags`.
-const TRANSPOSED: u8 = 1;
 
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -108,17 +108,8 @@ pub(super) struct RawEntry {
     source_flags: u8,
     pub(super) offset: U64,
     pub(super) byte_len: U64,
-    hash: U128,
-    source_dtype: U32,
-    reserved: U32,
-    source_hash: U128,
-    max_error: F64,
-    rms_error: F64,
-    sqnr_db: F64,
-    bound: F64,
-    bound_share: F64,
-    source_zeros: U64,
-    zeros: U64,
+    /// Its flags are zero: they stand in `source_flags`.
+    certificate: RawCertificate,
 }
 const _: () = assert!(size_of::<RawEntry>() == 120);
 
@@ -134,31 +125,18 @@ impl RawEntry {
     }
 
     /// Appends the entry of a tensor. `name_len` and `rank` were checked by the writer.
-    pub(super) fn append(
-        index: &mut Vec<u8>,
-        name: &str,
-        layout: &TensorLayout,
-        (offset, hash): (u64, Hash128),
-        certificate: &Certificate,
-    ) {
+    pub(super) fn append(index: &mut Vec<u8>, tensor: &NewTensor, written: &Written) {
+        let NewTensor { name, layout } = tensor;
+        let record = RawCertificate::new(written.hash, &written.certificate);
+        let (certificate, flags) = record.without_flags();
         let raw = Self {
             dtype: U32::new(layout.dtype().id()),
             name_len: U16::new(u16::try_from(name.len()).unwrap_or(u16::MAX)),
             rank: u8::try_from(layout.shape().len()).unwrap_or(u8::MAX),
-            source_flags: if certificate.transposed { TRANSPOSED } else { 0 },
-            offset: U64::new(offset),
+            source_flags: u8::try_from(flags).unwrap_or(u8::MAX),
+            offset: U64::new(written.offset),
             byte_len: U64::new(to_u64(layout.byte_len())),
-            hash: U128::new(hash.0),
-            source_dtype: U32::new(certificate.source_dtype.id()),
-            reserved: U32::ZERO,
-            source_hash: U128::new(certificate.source_hash.0),
-            max_error: F64::new(certificate.max_error),
-            rms_error: F64::new(certificate.rms_error),
-            sqnr_db: F64::new(certificate.sqnr_db),
-            bound: F64::new(certificate.bound),
-            bound_share: F64::new(certificate.bound_share),
-            source_zeros: U64::new(certificate.source_zeros),
-            zeros: U64::new(certificate.zeros),
+            certificate,
         };
         index.extend_from_slice(raw.as_bytes());
         for &dim in layout.shape() {
@@ -197,26 +175,6 @@ impl RawEntry {
         }
         Ok((IndexEntry { raw, shape, name }, rest))
     }
-
-    fn certificate(&self, name: &str) -> Result<Certificate, Malformed> {
-        let unknown = |dtype: u32| Malformed::UnknownType {
-            tensor: name.to_owned(),
-            dtype: format!("{dtype} of the source"),
-        };
-        let source_dtype = self.source_dtype.get();
-        Ok(Certificate {
-            source_dtype: DType::from_id(source_dtype).ok_or_else(|| unknown(source_dtype))?,
-            transposed: self.source_flags & TRANSPOSED != 0,
-            source_hash: Hash128(self.source_hash.get()),
-            max_error: self.max_error.get(),
-            rms_error: self.rms_error.get(),
-            sqnr_db: self.sqnr_db.get(),
-            bound: self.bound.get(),
-            bound_share: self.bound_share.get(),
-            source_zeros: self.source_zeros.get(),
-            zeros: self.zeros.get(),
-        })
-    }
 }
 
 /// An entry of the index, split into its parts.
@@ -242,14 +200,14 @@ impl IndexEntry<'_> {
                 found: byte_len,
             }));
         }
-        zero("reserved field of the index", u64::from(raw.reserved.get()))?;
-        zero("unknown source flags", u64::from(raw.source_flags & !TRANSPOSED))?;
+        let record = raw.certificate.with_flags(u32::from(raw.source_flags))?;
+        let (hash, certificate) = record.check(name)?;
         let start = to_usize(data_start.saturating_add(raw.offset.get()));
         Ok(TensorEntry {
             name: (*name).to_owned(),
             layout,
-            hash: Some(Hash128(raw.hash.get())),
-            certificate: Some(raw.certificate(name)?),
+            hash: Some(hash),
+            certificate: Some(certificate),
             file: 0,
             range: start..start.saturating_add(byte_len),
         })
@@ -261,10 +219,6 @@ fn stored_type(name: &str, id: u32) -> Result<DType, Malformed> {
     DType::from_id(id)
         .filter(|dtype| dtype.is_ggml())
         .ok_or_else(|| Malformed::UnknownType { tensor: name.to_owned(), dtype: id.to_string() })
-}
-
-fn zero(what: &'static str, found: u64) -> Result<(), Malformed> {
-    if found == 0 { Ok(()) } else { Err(Malformed::Field { what, expected: "0", found }) }
 }
 
 pub(super) fn short_header(bytes: &[u8]) -> Malformed {

@@ -1,0 +1,64 @@
+//! Q4_1: 32 four-bit integers, their f16 scale and their f16 offset.
+//!
+//! ```text
+//! byte   0 1 | 2 3 | 4 … 19
+//!        d   | m   | qs: low nibble of byte j is q[j], high nibble q[16 + j]
+//! value i = d · q[i] + m
+//! ```
+//! The layout is GGML's `block_q4_1`; scale and offset are searched for (`single_block.rs`).
+
+use crate::block::{Block, Words};
+use crate::plane::Plane;
+use crate::scale_search::Grid;
+use crate::single_block::{ELEMS, Shape, encode, error_bound, pairs};
+use crate::{DType, EncodeError};
+use half::f16;
+use zerocopy::little_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+const SHAPE: Shape = Shape {
+    dtype: DType::Q4_1,
+    grid: Grid { min: 0.0, max: 15.0 },
+    starts: pairs([-0.02, 0.01, 0.04, 0.07]),
+};
+const NIBBLES: Plane = Plane { bits: 4, width: 16, shift: 0 };
+
+/// 32 elements in 20 bytes.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the name is GGML's")]
+pub struct BlockQ4_1 {
+    /// Scale, as the bits of an f16.
+    pub d: U16,
+    /// Offset, as the bits of an f16.
+    pub m: U16,
+    /// Quantized values, two to a byte.
+    pub qs: [u8; ELEMS / 2],
+}
+const _: () = assert!(size_of::<BlockQ4_1>() == 20);
+
+impl Block for BlockQ4_1 {
+    const DTYPE: DType = DType::Q4_1;
+    const ELEMS: usize = ELEMS;
+    const KEEPS_ZERO: bool = false;
+    const WORDS: &'static [Words] = &[Words { at: 0, width: 2, count: 2 }];
+
+    fn decode(&self, out: &mut [f32]) {
+        let [d, m] = [self.d, self.m].map(|bits| f16::from_bits(bits.get()).to_f32());
+        let mut q = [0; ELEMS];
+        NIBBLES.unpack(&self.qs, &mut q);
+        for (out, q) in out.iter_mut().zip(q) {
+            *out = d * f32::from(q) + m;
+        }
+    }
+
+    fn encode(values: &[f32]) -> Result<Self, EncodeError> {
+        let found = encode::<true>(values, &SHAPE)?;
+        let [d, m] = [found.d, found.m].map(|number| U16::new(number.to_bits()));
+        Ok(Self { d, m, qs: NIBBLES.pack(&found.q) })
+    }
+
+    fn error_bound(values: &[f32]) -> f32 {
+        error_bound::<true>(values, &SHAPE)
+    }
+}
