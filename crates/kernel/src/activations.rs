@@ -1,91 +1,84 @@
 //! Activations as integers: what the integer kernels multiply packed weights with.
 //!
-//! A part is 32 elements. Sixteen of them share a scale, so that an element is known to
-//! 1/65534 of the largest one of its group; eight bits would cost the golden tests their bounds.
-//! The groups are those quarters of a part that a 128-bit half of a vector register holds after
-//! the products of the two halves of the part are added.
+//! A part is 32 elements. Four of them share a scale, so that an element is known to 1/65534 of the
+//! largest one of its group. Coarser scales, or eight bits, would cost the golden tests their
+//! bounds. A group is what meets in one 32-bit lane when the products of the two halves of a part
+//! are added: the pairs that begin at elements `2j` and `2j + 16`.
 
 /// Elements of a part.
 pub(crate) const PART: usize = 32;
+/// Groups of a part.
+pub(crate) const GROUPS: usize = 8;
 /// The largest integer of an activation.
-const LIMIT: f32 = 32_767.0;
+pub(crate) const LIMIT: f32 = 32_767.0;
 /// Groups whose largest magnitude is below this are zero: the inverse of their scale could
 /// overflow.
-const NEGLIGIBLE: f32 = 1e-30;
+pub(crate) const NEGLIGIBLE: f32 = 1e-30;
 
 /// What an element may be off by, in steps: half of one, and three roundings of numbers up to
 /// [`LIMIT`] to single precision, for the scale, its inverse and the product with it.
 #[cfg(test)]
 pub(crate) const HALF_STEP: f64 = 0.5 + 3.0 * LIMIT as f64 * f32::EPSILON as f64 / 2.0;
 
-/// 32 activations: element `k` is `values[k] * scales[k / 8 % 2]`.
+/// 32 activations: element `k` is `values[k] * scales[group(k)]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-#[repr(C, align(16))]
+#[repr(C, align(64))]
 pub(crate) struct Part {
     pub(crate) values: [i16; PART],
-    pub(crate) scales: [f32; 2],
+    pub(crate) scales: [f32; GROUPS],
     /// Sums of the first and of the last sixteen elements.
     pub(crate) sums: [f32; 2],
 }
 
+/// The group of an element.
+pub(crate) const fn group(k: usize) -> usize {
+    k % 16 / 2
+}
+
 /// Rounds each run of 32 inputs to a part. An input that is not finite makes the scale of its
-/// group, and so every product with it, not a number.
-///
-/// Tables call this from functions with their own instruction sets, for the compiler to vectorise;
-/// the operations are exactly rounded, so that the result has the same bits in all of them.
-#[inline(always)]
+/// group, and so every product with it, not a number. Every operation is exactly rounded, so that
+/// all tables have the same bits.
 pub(crate) fn quantize(input: &[f32], parts: &mut [Part]) {
     for (input, part) in input.as_chunks::<PART>().0.iter().zip(parts) {
-        *part = quantize_part(input);
+        quantize_part(input, part);
     }
 }
 
-#[inline(always)]
-fn quantize_part(input: &[f32; PART]) -> Part {
-    let mut magnitudes = [0_u32; 16];
-    for (k, &x) in input.iter().enumerate() {
-        // As integers, magnitudes have the order of the floats, and NaN is the largest.
-        let bits = x.to_bits() & 0x7fff_ffff;
-        let lane = k % 16;
-        magnitudes[lane] = magnitudes[lane].max(bits);
-    }
-    let scale_of = |group: usize| {
-        let lanes = &magnitudes[8 * group..8 * group + 8];
-        let amax = f32::from_bits(lanes.iter().copied().fold(0, u32::max));
-        match amax {
-            _ if !amax.is_finite() => (f32::NAN, 0.0),
-            _ if amax < NEGLIGIBLE => (0.0, 0.0),
-            _ => (amax / LIMIT, LIMIT / amax),
-        }
-    };
-    let [(first, of_first), (second, of_second)] = [scale_of(0), scale_of(1)];
-    let mut part = Part { scales: [first, second], ..Part::default() };
-    for (i, (values, input)) in
-        part.values.as_chunks_mut::<8>().0.iter_mut().zip(input.as_chunks::<8>().0).enumerate()
-    {
-        let inverse = [of_first, of_second][i % 2];
-        for (value, x) in values.iter_mut().zip(input) {
-            *value = integer((x * inverse).round_ties_even());
-        }
-    }
-    part.sums = sums(&part);
-    part
+fn quantize_part(input: &[f32; PART], part: &mut Part) {
+    // As integers, magnitudes have the order of the floats, and NaN is the largest.
+    let bits = input.map(|x| x.to_bits() & 0x7fff_ffff);
+    let of_two: [u32; 16] = std::array::from_fn(|k| bits[k].max(bits[k + 16]));
+    let amax: [f32; GROUPS] =
+        std::array::from_fn(|g| f32::from_bits(of_two[2 * g].max(of_two[2 * g + 1])));
+    let inverses = amax.map(|amax| {
+        let usable = amax >= NEGLIGIBLE && amax.is_finite();
+        if usable { LIMIT / amax } else { 0.0 }
+    });
+    part.scales = amax.map(|amax| match amax {
+        _ if !amax.is_finite() => f32::NAN,
+        _ if amax < NEGLIGIBLE => 0.0,
+        _ => amax / LIMIT,
+    });
+    part.values =
+        std::array::from_fn(|k| integer((input[k] * inverses[group(k)]).round_ties_even()));
+    part.sums = sums(part);
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "saturates, and NaN becomes 0")]
-#[inline(always)]
 fn integer(value: f32) -> i16 {
     value as i16
 }
 
-#[inline(always)]
+/// Every product is exact in the sum of its pair, and the pairs are added as a tree.
 fn sums(part: &Part) -> [f32; 2] {
-    let [a, b, c, d] = [0, 1, 2, 3].map(|octet| {
-        let octet: i32 = part.values[8 * octet..8 * octet + 8].iter().map(|&q| i32::from(q)).sum();
-        octet as f32
-    });
-    let [first, second] = part.scales;
-    [second.mul_add(b, first * a), second.mul_add(d, first * c)]
+    [0, PART / 2].map(|start| {
+        let pairs: [f32; GROUPS] = std::array::from_fn(|g| {
+            let pair = &part.values[start + 2 * g..start + 2 * g + 2];
+            (i32::from(pair[0]) + i32::from(pair[1])) as f32 * part.scales[g]
+        });
+        let [a, b, c, d, e, f, g, h] = pairs;
+        ((a + b) + (c + d)) + ((e + f) + (g + h))
+    })
 }
 
 #[cfg(test)]
@@ -104,7 +97,7 @@ mod tests {
             for (part, input) in parts.iter().zip(input.chunks(PART)) {
                 let mut sums = [0.0_f64; 2];
                 for (k, (&value, &x)) in part.values.iter().zip(input).enumerate() {
-                    let scale = f64::from(part.scales[k / 8 % 2]);
+                    let scale = f64::from(part.scales[group(k)]);
                     let found = f64::from(value) * scale;
                     assert!((found - f64::from(x)).abs() <= HALF_STEP * scale);
                     sums[k / 16] += found;
@@ -134,13 +127,36 @@ mod tests {
         }
     }
 
+    /// NaN is no equal of itself, so its bits are compared.
+    #[test]
+    fn every_table_spoils_the_same_groups() {
+        let mut random = Xorshift::new(13);
+        let mut input = random.floats(32 * 3);
+        (input[5], input[40], input[64], input[81]) =
+            (f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN);
+        let mut expected = vec![Part::default(); 3];
+        quantize(&input, &mut expected);
+        for table in Kernels::available() {
+            let mut found = vec![Part::default(); 3];
+            table.quantize(&input, &mut found);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_eq!(found.values, expected.values);
+                assert_eq!(found.scales.map(f32::is_nan), expected.scales.map(f32::is_nan));
+                assert_eq!(found.sums.map(f32::is_nan), expected.sums.map(f32::is_nan));
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_finite_spoils_its_group_alone() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut input = [1.0; PART];
             input[9] = bad;
-            let part = quantize_part(&input);
-            assert!(part.scales[1].is_nan() && part.scales[0] == 1.0 / LIMIT);
+            let mut part = Part::default();
+            quantize_part(&input, &mut part);
+            for (g, scale) in part.scales.into_iter().enumerate() {
+                assert!(if g == 4 { scale.is_nan() } else { scale == 1.0 / LIMIT });
+            }
             assert!(part.sums.iter().all(|sum| sum.is_nan()));
         }
     }

@@ -3,16 +3,17 @@
 //!
 //! Per part of 32 elements, an element is `scale * integer + offset`. With the activations of the
 //! same part the product of a row is defined as follows, and computed so by every table:
-//! the products of integers are added exactly, per group of sixteen; the two sums become floats,
-//! `u = fma(sum₁, s₁, sum₀ * s₀)` with the scales of the activations; and the parts follow one
-//! another, `acc = fma(u, scale, acc)`, then `acc = fma(offset, sum of activations, acc)` where a
-//! type has offsets. So the bits of a product depend on the row and the input, and on nothing else:
-//! not on the instruction set, the number of threads, or the other rows and inputs.
+//! the products of the integers of a group of activations are added exactly; the eight sums become
+//! floats and are added one by one with the scales of the activations, `u = fma(sum, s, u)`; and
+//! the parts follow one another, `acc = fma(u, scale, acc)`, then
+//! `acc = fma(offset, sum of activations, acc)` where a type has offsets. So the bits of a product
+//! depend on the row and the input, and on nothing else: not on the instruction set, the number of
+//! threads, or the other rows and inputs.
 
 mod q4_0;
 mod q8_0;
 
-use crate::activations::{PART, Part};
+use crate::activations::{GROUPS, PART, Part, group};
 use crate::scalar::blocks;
 use apr_tensor::Block;
 
@@ -22,7 +23,7 @@ pub(crate) const PANEL_ROWS: usize = 16;
 pub(crate) const RUN_ROWS: usize = 8;
 /// Parts of a block at most.
 pub(crate) const MAX_PARTS: usize = 8;
-/// The largest magnitude of an integer: sums of sixteen products with activations fit an `i32`.
+/// The largest magnitude of an integer: sums of four products with activations fit an `i32`.
 #[cfg(test)]
 pub(crate) const MAX_INTEGER: i16 = 4096;
 
@@ -132,17 +133,18 @@ fn multiply_rows<B: Integers>(rows: [&[u8]; RUN_ROWS], x: &[Part]) -> [f32; RUN_
     })
 }
 
-/// The exact sums of both groups.
-fn group_sums(weights: impl Fn(usize) -> i16, values: &[i16; PART]) -> [i32; 2] {
-    let mut sums = [0_i32; 2];
+/// The exact sums of each group.
+fn group_sums(weights: impl Fn(usize) -> i16, values: &[i16; PART]) -> [i32; GROUPS] {
+    let mut sums = [0_i32; GROUPS];
     for (k, &value) in values.iter().enumerate() {
-        sums[k / 8 % 2] += i32::from(weights(k)) * i32::from(value);
+        sums[group(k)] += i32::from(weights(k)) * i32::from(value);
     }
     sums
 }
 
-fn add_part(acc: f32, [first, second]: [i32; 2], x: &Part, scale: f32) -> f32 {
-    let u = (second as f32).mul_add(x.scales[1], first as f32 * x.scales[0]);
+fn add_part(acc: f32, sums: [i32; GROUPS], x: &Part, scale: f32) -> f32 {
+    let scaled = sums.into_iter().zip(x.scales);
+    let u = scaled.fold(0.0, |u: f32, (sum, scale)| (sum as f32).mul_add(scale, u));
     u.mul_add(scale, acc)
 }
 
@@ -209,6 +211,57 @@ mod tests {
                 let bound = exact.magnitude * 2.0 * f64::from(f32::EPSILON);
                 assert!((exact.sum - f64::from(value)).abs() <= bound, "{dtype} element {k}");
                 assert!(element.integer.unsigned_abs() <= MAX_INTEGER.unsigned_abs(), "{dtype}");
+            }
+        }
+    }
+}
+#[cfg(test)]
+mod speed {
+    use super::*;
+    use crate::Kernels;
+    use std::time::Instant;
+    fn best(mut f: impl FnMut()) -> f64 {
+        let mut best = f64::MAX;
+        for _ in 0..3000 {
+            let t = Instant::now();
+            f();
+            best = best.min(t.elapsed().as_secs_f64());
+        }
+        best
+    }
+    #[test]
+    fn speed() {
+        for table in &Kernels::available()[1..] {
+            for (dtype, _) in crate::test_data::DESCRIBED {
+                let packed = table.integers(*dtype).unwrap();
+                let parts = 16;
+                let tokens = 64;
+                let bytes = vec![1u8; parts * PART / dtype.block_elems() * dtype.block_bytes()];
+                let rows = [&bytes[..]; PANEL_ROWS];
+                let mut panel = vec![PanelPart::ZERO; parts];
+                let t_pack = best(|| packed.pack(rows, &mut panel));
+                let x = vec![
+                    Part { values: [3; 32], scales: [0.1; 8], sums: [1.0; 2] };
+                    parts * tokens
+                ];
+                let mut sums = vec![[0.0; PANEL_ROWS]; tokens];
+                let t_mul = best(|| packed.multiply_panel(&panel, (&x, parts), &mut sums));
+                let rows8 = [&bytes[..]; RUN_ROWS];
+                let t_rows = best(|| {
+                    std::hint::black_box(packed.multiply_rows(rows8, &x[..parts]));
+                });
+                let input = vec![0.5f32; parts * PART];
+                let mut q = vec![Part::default(); parts];
+                let t_q = best(|| table.quantize(&input, &mut q));
+                let n = (parts * PART) as f64;
+                println!(
+                    "{} {dtype}: pack {:.3} ns/part-row, multiply {:.1} GMAC/s, rows {:.3} ns/part-row, quantize {:.2} ns/part",
+                    table.name(),
+                    t_pack / parts as f64 / 16.0 * 1e9,
+                    n * 16.0 * tokens as f64 / t_mul / 1e9,
+                    t_rows / parts as f64 / 8.0 * 1e9,
+                    t_q / parts as f64 * 1e9
+                );
             }
         }
     }

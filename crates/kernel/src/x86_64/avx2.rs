@@ -10,6 +10,7 @@ mod float;
 mod integer;
 mod q4_0;
 mod q8_0;
+mod quantize;
 mod tile;
 
 use crate::Kernels;
@@ -33,7 +34,7 @@ pub(crate) const AVX2: Kernels = Kernels {
     ],
     integers: integer_types!(integer_kernels),
     multiply_panel: integer::multiply_panel,
-    quantize: integer::quantize,
+    quantize: quantize::quantize,
     tile: tile::tile,
     dot: float::dot,
     add_scaled: float::add_scaled,

@@ -42,6 +42,24 @@ pub(super) fn store_f32x16(out: &mut [f32; 16], [low, high]: [__m256; 2]) {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn f32x32(values: &[f32; 32]) -> [__m256; 4] {
+    let eights = values.as_chunks::<8>().0;
+    [f32x8(&eights[0]), f32x8(&eights[1]), f32x8(&eights[2]), f32x8(&eights[3])]
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn store_i16x32(out: &mut [i16; 32], [low, high]: [__m256i; 2]) {
+    // SAFETY: the array is the 64 bytes of which each store writes a half.
+    unsafe {
+        let start = out.as_mut_ptr().cast::<__m256i>();
+        _mm256_storeu_si256(start, low);
+        _mm256_storeu_si256(start.add(1), high);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn bytes16(bytes: &[u8; 16]) -> __m128i {
     // SAFETY: the array is the 16 bytes that are read.
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }

@@ -2,9 +2,9 @@
 #![allow(unsafe_code, reason = "methods of a trait for an instruction set are unsafe to call")]
 
 use super::super::load;
-use super::integer::{Halves, Unpack, widen_unsigned};
+use super::integer::{Halves, Unpack, halves, widen_unsigned};
 use apr_tensor::BlockQ4_0;
-use std::arch::x86_64::{_mm256_set1_epi16, _mm256_sub_epi16};
+use std::arch::x86_64::{__m256, _mm256_set1_epi16, _mm256_sub_epi16};
 
 impl Unpack for BlockQ4_0 {
     #[inline]
@@ -12,5 +12,11 @@ impl Unpack for BlockQ4_0 {
     unsafe fn unpack(&self, _part: usize) -> Halves {
         let eight = _mm256_set1_epi16(8);
         widen_unsigned(load::nibbles(&self.qs)).map(|q| _mm256_sub_epi16(q, eight))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn eight_scales(blocks: &[&Self; 8], _part: usize) -> __m256 {
+        halves(blocks.map(|block| block.d))
     }
 }

@@ -2,13 +2,20 @@
 #![allow(unsafe_code, reason = "methods of a trait for an instruction set are unsafe to call")]
 
 use super::super::load;
-use super::integer::{Halves, Unpack, widen_signed};
+use super::integer::{Halves, Unpack, halves, widen_signed};
 use apr_tensor::BlockQ8_0;
+use std::arch::x86_64::__m256;
 
 impl Unpack for BlockQ8_0 {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn unpack(&self, _part: usize) -> Halves {
         widen_signed(load::i8x32(&self.qs))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn eight_scales(blocks: &[&Self; 8], _part: usize) -> __m256 {
+        halves(blocks.map(|block| block.d))
     }
 }

@@ -1,47 +1,32 @@
 //! Panels of sixteen rows: a lane is a row, and a pair of activations meets all of them at once.
 
 use super::super::super::load;
-use super::{Halves, Unpack};
-use crate::activations::Part;
+use super::{Halves, Unpack, transposed};
+use crate::activations::{GROUPS, Part};
 use crate::integer::{PANEL_ROWS, PanelInputs, PanelPart};
 use crate::scalar::blocks;
 use std::arch::x86_64::{
-    __m256, __m256i, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
-    _mm256_mul_ps, _mm256_permute2x128_si256, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
-    _mm256_unpacklo_epi64,
+    __m256, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
 };
 
 /// Vectors of a panel's rows.
 const VECTORS: usize = PANEL_ROWS / 8;
-/// The pairs of elements that share a scale of the activations.
-const GROUPS: [[usize; 8]; 2] = [[0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]];
-
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn pack<B: Unpack>(rows: [&[u8]; PANEL_ROWS], panel: &mut [PanelPart]) {
     let count = panel.len() / B::PARTS;
     let rows = rows.map(|row| &blocks::<B>(row)[..count]);
     for (i, panel) in panel.chunks_exact_mut(B::PARTS).enumerate() {
-        for (r, row) in rows.iter().enumerate() {
-            let (scales, offsets) = (row[i].scales(), row[i].offsets());
+        for vector in 0..VECTORS {
+            let blocks: [&B; 8] = std::array::from_fn(|r| &rows[8 * vector + r][i]);
             for (part, panel) in panel.iter_mut().enumerate() {
-                panel.scales[r] = scales[part];
-                if B::OFFSETS > 0 {
-                    panel.offsets[0][r] = offsets[0][part];
-                    panel.offsets[1][r] = offsets[1][part];
-                }
-            }
-        }
-        for (part, panel) in panel.iter_mut().enumerate() {
-            for vector in 0..VECTORS {
-                let blocks: [&B; 8] = std::array::from_fn(|r| &rows[8 * vector + r][i]);
                 pack_eight(&blocks, part, vector, panel);
             }
         }
     }
 }
 
-/// Writes the pairs of eight rows.
+/// Writes a part of eight rows.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn pack_eight<B: Unpack>(blocks: &[&B; 8], part: usize, vector: usize, panel: &mut PanelPart) {
@@ -49,6 +34,16 @@ fn pack_eight<B: Unpack>(blocks: &[&B; 8], part: usize, vector: usize, panel: &m
     for (halves, block) in halves.iter_mut().zip(blocks) {
         // SAFETY: this function is compiled for the same instructions.
         *halves = unsafe { block.unpack(part) };
+    }
+    // SAFETY: this function is compiled for the same instructions.
+    let scales = unsafe { B::eight_scales(blocks, part) };
+    load::store_f32x8(&mut panel.scales.as_chunks_mut::<8>().0[vector], scales);
+    if B::OFFSETS > 0 {
+        // SAFETY: this function is compiled for the same instructions.
+        let offsets = unsafe { B::eight_offsets(blocks, part) };
+        for (out, offsets) in panel.offsets.iter_mut().zip(offsets) {
+            load::store_f32x8(&mut out.as_chunks_mut::<8>().0[vector], offsets);
+        }
     }
     for half in 0..2 {
         let columns = transposed(halves.map(|halves| halves[half]));
@@ -58,37 +53,14 @@ fn pack_eight<B: Unpack>(blocks: &[&B; 8], part: usize, vector: usize, panel: &m
     }
 }
 
-/// Lane `j` of vector `i` becomes lane `i` of vector `j`.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn transposed(rows: [__m256i; 8]) -> [__m256i; 8] {
-    let [a, b, c, d, e, f, g, h] = rows;
-    let [first, last] = [[a, b, c, d], [e, f, g, h]].map(|[a, b, c, d]| {
-        let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
-        let (ab_high, cd_high) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
-        [
-            _mm256_unpacklo_epi64(ab, cd),
-            _mm256_unpackhi_epi64(ab, cd),
-            _mm256_unpacklo_epi64(ab_high, cd_high),
-            _mm256_unpackhi_epi64(ab_high, cd_high),
-        ]
-    });
-    let mut columns = [_mm256_setzero_si256(); 8];
-    for (j, (first, last)) in first.into_iter().zip(last).enumerate() {
-        columns[j] = _mm256_permute2x128_si256::<0x20>(first, last);
-        columns[j + 4] = _mm256_permute2x128_si256::<0x31>(first, last);
-    }
-    columns
-}
-
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(in super::super) fn multiply_panel(operands: PanelInputs<'_>, sums: &mut [[f32; PANEL_ROWS]]) {
-    let (threes, rest) = sums.as_chunks_mut::<3>();
-    for (i, sums) in threes.iter_mut().enumerate() {
-        multiply(operands, 3 * i, sums);
+    let (fours, rest) = sums.as_chunks_mut::<4>();
+    for (i, sums) in fours.iter_mut().enumerate() {
+        multiply(operands, 4 * i, sums);
     }
     for (i, sums) in rest.iter_mut().enumerate() {
-        multiply(operands, 3 * threes.len() + i, std::array::from_mut(sums));
+        multiply(operands, 4 * fours.len() + i, std::array::from_mut(sums));
     }
 }
 
@@ -126,41 +98,22 @@ fn part_sums<const TOKENS: usize>(
     x: &[&Part; TOKENS],
 ) -> [[__m256; VECTORS]; TOKENS] {
     let mut u = [[_mm256_setzero_ps(); VECTORS]; TOKENS];
-    for group in 0..2 {
-        let integers = group_sums(panel, x, &GROUPS[group]);
-        for t in 0..TOKENS {
-            let scale = _mm256_set1_ps(x[t].scales[group]);
+    for group in 0..GROUPS {
+        let low = load::pairs16(&panel.pairs[group]);
+        let high = load::pairs16(&panel.pairs[group + GROUPS]);
+        for (u, x) in u.iter_mut().zip(x) {
+            let pairs = x.values.as_chunks::<2>().0;
+            let (x_low, x_high) = (load::pair(&pairs[group]), load::pair(&pairs[group + GROUPS]));
+            let scale = _mm256_set1_ps(x.scales[group]);
             for v in 0..VECTORS {
-                let sums = _mm256_cvtepi32_ps(integers[t][v]);
-                u[t][v] = match group {
-                    0 => _mm256_mul_ps(sums, scale),
-                    _ => _mm256_fmadd_ps(sums, scale, u[t][v]),
-                };
+                let (low, high) =
+                    (_mm256_madd_epi16(low[v], x_low), _mm256_madd_epi16(high[v], x_high));
+                let sums = _mm256_cvtepi32_ps(_mm256_add_epi32(low, high));
+                u[v] = _mm256_fmadd_ps(sums, scale, u[v]);
             }
         }
     }
     u
-}
-
-/// The exact sums of a group.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn group_sums<const TOKENS: usize>(
-    panel: &PanelPart,
-    x: &[&Part; TOKENS],
-    pairs: &[usize; 8],
-) -> [[__m256i; VECTORS]; TOKENS] {
-    let mut sums = [[_mm256_setzero_si256(); VECTORS]; TOKENS];
-    for &pair in pairs {
-        let weights = load::pairs16(&panel.pairs[pair]);
-        for (sums, x) in sums.iter_mut().zip(x) {
-            let x = load::pair(&x.values.as_chunks::<2>().0[pair]);
-            for v in 0..VECTORS {
-                sums[v] = _mm256_add_epi32(sums[v], _mm256_madd_epi16(weights[v], x));
-            }
-        }
-    }
-    sums
 }
 
 #[inline]

@@ -1,15 +1,13 @@
 //! One input and eight rows: a lane of the sums is a row.
 
 use super::super::super::load;
-use super::Unpack;
+use super::{Unpack, transposed};
 use crate::activations::Part;
-use crate::integer::{MAX_PARTS, RUN_ROWS};
+use crate::integer::RUN_ROWS;
 use crate::scalar::blocks;
 use std::arch::x86_64::{
-    __m256, __m256i, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
-    _mm256_mul_ps, _mm256_permute2x128_si256, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
-    _mm256_unpacklo_epi64,
+    __m256, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
 };
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -21,9 +19,10 @@ pub(super) fn multiply_rows<B: Unpack>(rows: [&[u8]; RUN_ROWS], x: &[Part]) -> [
     for (i, x) in x.chunks_exact(B::PARTS).enumerate() {
         let blocks: [&B; RUN_ROWS] = std::array::from_fn(|r| &rows[r][i]);
         load::prefetch_after(blocks[0]);
-        let scales = scales(&blocks);
         for (part, x) in x.iter().enumerate() {
-            acc = _mm256_fmadd_ps(group_sums(&blocks, part, x), load::f32x8(&scales[part]), acc);
+            // SAFETY: this function is compiled for the same instructions.
+            let scales = unsafe { B::eight_scales(&blocks, part) };
+            acc = _mm256_fmadd_ps(part_sums(&blocks, part, x), scales, acc);
             acc = add_offsets(acc, &blocks, part, x);
         }
     }
@@ -32,44 +31,26 @@ pub(super) fn multiply_rows<B: Unpack>(rows: [&[u8]; RUN_ROWS], x: &[Part]) -> [
     sums
 }
 
-/// `[part][row]`.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn scales<B: Unpack>(blocks: &[&B; RUN_ROWS]) -> [[f32; RUN_ROWS]; MAX_PARTS] {
-    let mut scales = [[0.0; RUN_ROWS]; MAX_PARTS];
-    for (r, block) in blocks.iter().enumerate() {
-        let of_block = block.scales();
-        for part in 0..B::PARTS {
-            scales[part][r] = of_block[part];
-        }
-    }
-    scales
-}
-
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn add_offsets<B: Unpack>(acc: __m256, blocks: &[&B; RUN_ROWS], part: usize, x: &Part) -> __m256 {
     if B::OFFSETS == 0 {
         return acc;
     }
-    let mut offsets = [[0.0; RUN_ROWS]; 2];
-    for (r, block) in blocks.iter().enumerate() {
-        let of_block = block.offsets();
-        offsets[0][r] = of_block[0][part];
-        offsets[1][r] = of_block[1][part];
-    }
     let [first, second] = x.sums;
+    // SAFETY: this function is compiled for the same instructions.
+    let offsets = unsafe { B::eight_offsets(blocks, part) };
     if B::OFFSETS == 1 {
-        return _mm256_fmadd_ps(load::f32x8(&offsets[0]), _mm256_set1_ps(first + second), acc);
+        return _mm256_fmadd_ps(offsets[0], _mm256_set1_ps(first + second), acc);
     }
-    let acc = _mm256_fmadd_ps(load::f32x8(&offsets[0]), _mm256_set1_ps(first), acc);
-    _mm256_fmadd_ps(load::f32x8(&offsets[1]), _mm256_set1_ps(second), acc)
+    let acc = _mm256_fmadd_ps(offsets[0], _mm256_set1_ps(first), acc);
+    _mm256_fmadd_ps(offsets[1], _mm256_set1_ps(second), acc)
 }
 
 /// The products of a part of eight rows with the activations, scaled as these are.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn group_sums<B: Unpack>(blocks: &[&B; RUN_ROWS], part: usize, x: &Part) -> __m256 {
+fn part_sums<B: Unpack>(blocks: &[&B; RUN_ROWS], part: usize, x: &Part) -> __m256 {
     let [x_low, x_high] = load::halves(&x.values);
     let mut sums = [_mm256_setzero_si256(); RUN_ROWS];
     for (sums, block) in sums.iter_mut().zip(blocks) {
@@ -77,29 +58,9 @@ fn group_sums<B: Unpack>(blocks: &[&B; RUN_ROWS], part: usize, x: &Part) -> __m2
         let [low, high] = unsafe { block.unpack(part) };
         *sums = _mm256_add_epi32(_mm256_madd_epi16(low, x_low), _mm256_madd_epi16(high, x_high));
     }
-    let [first, second] = add_lanes(sums);
-    let u = _mm256_mul_ps(_mm256_cvtepi32_ps(first), _mm256_set1_ps(x.scales[0]));
-    _mm256_fmadd_ps(_mm256_cvtepi32_ps(second), _mm256_set1_ps(x.scales[1]), u)
-}
-
-/// The sums of the lower and of the upper four lanes of each of eight vectors.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn add_lanes([a, b, c, d, e, f, g, h]: [__m256i; RUN_ROWS]) -> [__m256i; 2] {
-    let (first, last) = (add_four(a, b, c, d), add_four(e, f, g, h));
-    [_mm256_permute2x128_si256::<0x20>(first, last), _mm256_permute2x128_si256::<0x31>(first, last)]
-}
-
-/// In each half of the result: the sums of that half of each vector.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn add_four(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-    let (ab, cd) = (add_pairs(a, b), add_pairs(c, d));
-    _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn add_pairs(a: __m256i, b: __m256i) -> __m256i {
-    _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b))
+    let mut u = _mm256_setzero_ps();
+    for (sums, scale) in transposed(sums).into_iter().zip(x.scales) {
+        u = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(scale), u);
+    }
+    u
 }
