@@ -56,7 +56,19 @@ pub fn plan(
     options: &ConvertOptions,
 ) -> Result<Plan, Error> {
     let config = checkpoint.config()?;
-    Plan::new(checkpoint, checkpoint.census(&config)?, &config, (options, format_of(target)?))
+    let census = checkpoint.census(&config)?;
+    let derived = derived::check(checkpoint, &config, &census)?;
+    let format = format_of(target)?;
+    let mut plan = Plan::new(checkpoint, census, &config, (options, format))?;
+    // Digests of the same length: nothing but the header of the source is read.
+    let provenance = || provenance::record(checkpoint, provenance::placeholder);
+    let metadata = match format {
+        Target::Apr => metadata(checkpoint, &plan, derived, provenance()?)?,
+        Target::Gguf => gguf::keys(checkpoint, &config)?,
+    };
+    let container = Format::of_path(target).ok_or_else(|| no_format(target))?;
+    plan.set_file_size(container.file_len(target, &metadata, plan.new_tensors())?);
+    Ok(plan)
 }
 
 /// The format of a file to be written, by its extension.
@@ -93,7 +105,13 @@ pub fn convert(
     let format = format_of(target)?;
     let plan = Plan::new(checkpoint, census, &config, (options, format))?;
     let metadata = match format {
-        Target::Apr => metadata(checkpoint, &plan, derived, progress)?,
+        Target::Apr => {
+            progress.begin(Step::Hash, checkpoint.container().byte_len());
+            let digest = |bytes: &[u8]| provenance::sha256(bytes, progress);
+            let provenance = provenance::record(checkpoint, digest)?;
+            progress.end();
+            metadata(checkpoint, &plan, derived, provenance)?
+        }
         Target::Gguf => gguf::keys(checkpoint, &config)?,
     };
     let container = Format::of_path(target).ok_or_else(|| no_format(target))?;
@@ -212,7 +230,7 @@ fn metadata(
     checkpoint: &Checkpoint,
     plan: &Plan,
     derived: Value,
-    progress: &dyn Progress,
+    provenance: Value,
 ) -> Result<Metadata, Error> {
     let mut metadata = Metadata::new();
     let mut set = |key: &str, value: Option<Value>| {
@@ -226,7 +244,7 @@ fn metadata(
     set(key::GENERATION_CONFIG, checkpoint.generation_config_json().cloned());
     set(key::CHAT_TEMPLATE, checkpoint.chat_template().map(Value::from));
     set(key::DERIVED, Some(derived));
-    set(key::PROVENANCE, Some(provenance::record(checkpoint, progress)?));
+    set(key::PROVENANCE, Some(provenance));
     set(key::SOURCE_METADATA, checkpoint.source_metadata());
     set(key::TOKENIZER, checkpoint.tokenizer_json()?.map(|json| Value::from(json.into_owned())));
     Ok(metadata)

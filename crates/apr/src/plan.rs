@@ -62,6 +62,10 @@ pub struct Plan {
     pub output_size: u64,
     /// Bits per element of the output.
     pub bits_per_weight: f64,
+    /// Bytes of the file that will be written, to the byte.
+    pub estimated_output_size: u64,
+    /// Bytes of the tensors in the source, over those of the file.
+    pub reduction_ratio: f64,
 }
 
 /// What a conversion will do with one tensor.
@@ -104,6 +108,8 @@ impl Plan {
             input_size: 0,
             output_size: 0,
             bits_per_weight: 0.0,
+            estimated_output_size: 0,
+            reduction_ratio: 0.0,
         };
         let planner = Planner { checkpoint, config, options, target };
         for placed in census.tensors {
@@ -124,6 +130,11 @@ impl Plan {
 }
 
 impl Plan {
+    pub(crate) fn set_file_size(&mut self, bytes: u64) {
+        self.estimated_output_size = bytes;
+        self.reduction_ratio = self.input_size as f64 / bytes.max(1) as f64;
+    }
+
     /// The tensors of the file, in the order of the model.
     pub(crate) fn new_tensors(&self) -> Vec<NewTensor> {
         let new = |tensor: &PlannedTensor| NewTensor {
@@ -283,6 +294,8 @@ impl fmt::Display for Plan {
             units::bytes(self.input_size),
             units::bytes(self.output_size),
             self.bits_per_weight
-        )
+        )?;
+        let (size, ratio) = (units::count(self.estimated_output_size), self.reduction_ratio);
+        writeln!(f, "the file will have {size} bytes, {ratio:.2} times fewer than the source")
     }
 }

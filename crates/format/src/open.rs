@@ -103,6 +103,21 @@ impl Format {
         let plan = (self.new_file)(metadata, tensors).map_err(FormatError::malformed(target))?;
         Writer::create(target, plan)
     }
+
+    /// The size in bytes of a file of this format, `target`, that was [created](Self::create) with
+    /// these.
+    ///
+    /// # Errors
+    /// When the format cannot hold a key or a tensor.
+    pub fn file_len(
+        &self,
+        target: &Path,
+        metadata: &Metadata,
+        tensors: Vec<NewTensor>,
+    ) -> Result<u64, FormatError> {
+        let plan = (self.new_file)(metadata, tensors).map_err(FormatError::malformed(target))?;
+        Ok(plan.file_len())
+    }
 }
 
 /// Opens a model file, whose format is found from its content, or a Hugging Face folder. Of a
