@@ -10,12 +10,26 @@
 //! depend on the row and the input, and on nothing else: not on the instruction set, the number of
 //! threads, or the other rows and inputs.
 
+mod bits;
+mod iq4_nl;
+mod iq4_xs;
+mod mxfp4;
+mod q2_k;
+mod q3_k;
 mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
 mod q8_0;
 
 use crate::activations::{GROUPS, PART, Part, group};
 use crate::scalar::blocks;
 use apr_tensor::Block;
+pub(crate) use bits::{IQ4_TABLE, MXFP4_TABLE};
+use bits::{crumbs_of_128, fifth_bits, low_then_high, nibbles_of_64, six_bits};
 
 /// Rows of a panel, and rows that go through a kernel together.
 pub(crate) const PANEL_ROWS: usize = 16;
@@ -104,10 +118,12 @@ pub(crate) struct IntegerKernels {
 /// block type.
 macro_rules! integer_types {
     ($of:ident) => {
-        &[
-            (apr_tensor::DType::Q4_0, $of::<apr_tensor::BlockQ4_0>()),
-            (apr_tensor::DType::Q8_0, $of::<apr_tensor::BlockQ8_0>()),
-        ]
+        integer_types!($of:
+            BlockQ4_0, BlockQ4_1, BlockQ5_0, BlockQ5_1, BlockQ8_0, BlockQ2_K, BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, BlockIQ4_NL, BlockIQ4_XS, BlockMXFP4
+        )
+    };
+    ($of:ident: $($block:ident),*) => {
+        &[$((<apr_tensor::$block as apr_tensor::Block>::DTYPE, $of::<apr_tensor::$block>())),*]
     };
 }
 pub(crate) use integer_types;
@@ -186,12 +202,6 @@ pub(crate) fn multiply_panel(operands: PanelInputs<'_>, sums: &mut [[f32; PANEL_
             }
         }
     }
-}
-
-/// The nibbles of sixteen bytes: the low ones first.
-#[inline(always)]
-pub(crate) fn halves(bytes: &[u8; PART / 2]) -> [u8; PART] {
-    std::array::from_fn(|k| bytes[k % 16] >> (k / 16 * 4) & 0x0f)
 }
 
 #[cfg(test)]

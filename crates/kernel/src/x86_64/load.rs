@@ -80,6 +80,13 @@ pub(super) fn nibbles(bytes: &[u8; 16]) -> [__m128i; 2] {
     [_mm_and_si128(pairs, mask), _mm_and_si128(_mm_srli_epi16::<4>(pairs), mask)]
 }
 
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn i8x16(values: &[i8; 16]) -> __m128i {
+    // SAFETY: the array is the 16 bytes that are read.
+    unsafe { _mm_loadu_si128(values.as_ptr().cast()) }
+}
+
 /// 32 signed bytes in two halves.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -3,6 +3,7 @@
 
 use super::super::load;
 use super::integer::{Halves, Unpack, halves, widen_unsigned};
+use crate::integer::MAX_PARTS;
 use apr_tensor::BlockQ4_0;
 use std::arch::x86_64::{__m256, _mm256_set1_epi16, _mm256_sub_epi16};
 
@@ -16,7 +17,7 @@ impl Unpack for BlockQ4_0 {
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn eight_scales(blocks: &[&Self; 8], _part: usize) -> __m256 {
-        halves(blocks.map(|block| block.d))
+    unsafe fn eight_scales(blocks: &[&Self; 8]) -> [__m256; MAX_PARTS] {
+        [halves(blocks.map(|block| block.d)); MAX_PARTS]
     }
 }

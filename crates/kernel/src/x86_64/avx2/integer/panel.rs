@@ -19,31 +19,37 @@ pub(super) fn pack<B: Unpack>(rows: [&[u8]; PANEL_ROWS], panel: &mut [PanelPart]
     for (i, panel) in panel.chunks_exact_mut(B::PARTS).enumerate() {
         for vector in 0..VECTORS {
             let blocks: [&B; 8] = std::array::from_fn(|r| &rows[8 * vector + r][i]);
+            pack_scales(&blocks, vector, panel);
             for (part, panel) in panel.iter_mut().enumerate() {
-                pack_eight(&blocks, part, vector, panel);
+                pack_pairs(&blocks, part, vector, panel);
             }
         }
     }
 }
 
-/// Writes a part of eight rows.
+/// Writes the scales and offsets of eight rows.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn pack_eight<B: Unpack>(blocks: &[&B; 8], part: usize, vector: usize, panel: &mut PanelPart) {
+fn pack_scales<B: Unpack>(blocks: &[&B; 8], vector: usize, panel: &mut [PanelPart]) {
+    // SAFETY: this function is compiled for the same instructions.
+    let (scales, offsets) = unsafe { (B::eight_scales(blocks), B::eight_offsets(blocks)) };
+    for (part, panel) in panel.iter_mut().enumerate() {
+        load::store_f32x8(&mut panel.scales.as_chunks_mut::<8>().0[vector], scales[part]);
+        for half in 0..B::OFFSETS {
+            let out = &mut panel.offsets[half].as_chunks_mut::<8>().0[vector];
+            load::store_f32x8(out, offsets[half][part]);
+        }
+    }
+}
+
+/// Writes the integers of a part of eight rows.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn pack_pairs<B: Unpack>(blocks: &[&B; 8], part: usize, vector: usize, panel: &mut PanelPart) {
     let mut halves: [Halves; 8] = [[_mm256_setzero_si256(); 2]; 8];
     for (halves, block) in halves.iter_mut().zip(blocks) {
         // SAFETY: this function is compiled for the same instructions.
         *halves = unsafe { block.unpack(part) };
-    }
-    // SAFETY: this function is compiled for the same instructions.
-    let scales = unsafe { B::eight_scales(blocks, part) };
-    load::store_f32x8(&mut panel.scales.as_chunks_mut::<8>().0[vector], scales);
-    if B::OFFSETS > 0 {
-        // SAFETY: this function is compiled for the same instructions.
-        let offsets = unsafe { B::eight_offsets(blocks, part) };
-        for (out, offsets) in panel.offsets.iter_mut().zip(offsets) {
-            load::store_f32x8(&mut out.as_chunks_mut::<8>().0[vector], offsets);
-        }
     }
     for half in 0..2 {
         let columns = transposed(halves.map(|halves| halves[half]));

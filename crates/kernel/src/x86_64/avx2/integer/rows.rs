@@ -19,11 +19,11 @@ pub(super) fn multiply_rows<B: Unpack>(rows: [&[u8]; RUN_ROWS], x: &[Part]) -> [
     for (i, x) in x.chunks_exact(B::PARTS).enumerate() {
         let blocks: [&B; RUN_ROWS] = std::array::from_fn(|r| &rows[r][i]);
         load::prefetch_after(blocks[0]);
+        // SAFETY: this function is compiled for the same instructions.
+        let (scales, offsets) = unsafe { (B::eight_scales(&blocks), B::eight_offsets(&blocks)) };
         for (part, x) in x.iter().enumerate() {
-            // SAFETY: this function is compiled for the same instructions.
-            let scales = unsafe { B::eight_scales(&blocks, part) };
-            acc = _mm256_fmadd_ps(part_sums(&blocks, part, x), scales, acc);
-            acc = add_offsets(acc, &blocks, part, x);
+            acc = _mm256_fmadd_ps(part_sums(&blocks, part, x), scales[part], acc);
+            acc = add_offsets(acc, B::OFFSETS, offsets.map(|offsets| offsets[part]), x);
         }
     }
     let mut sums = [0.0; RUN_ROWS];
@@ -33,18 +33,16 @@ pub(super) fn multiply_rows<B: Unpack>(rows: [&[u8]; RUN_ROWS], x: &[Part]) -> [
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_offsets<B: Unpack>(acc: __m256, blocks: &[&B; RUN_ROWS], part: usize, x: &Part) -> __m256 {
-    if B::OFFSETS == 0 {
-        return acc;
-    }
+fn add_offsets(acc: __m256, count: usize, offsets: [__m256; 2], x: &Part) -> __m256 {
     let [first, second] = x.sums;
-    // SAFETY: this function is compiled for the same instructions.
-    let offsets = unsafe { B::eight_offsets(blocks, part) };
-    if B::OFFSETS == 1 {
-        return _mm256_fmadd_ps(offsets[0], _mm256_set1_ps(first + second), acc);
+    match count {
+        0 => acc,
+        1 => _mm256_fmadd_ps(offsets[0], _mm256_set1_ps(first + second), acc),
+        _ => {
+            let acc = _mm256_fmadd_ps(offsets[0], _mm256_set1_ps(first), acc);
+            _mm256_fmadd_ps(offsets[1], _mm256_set1_ps(second), acc)
+        }
     }
-    let acc = _mm256_fmadd_ps(offsets[0], _mm256_set1_ps(first), acc);
-    _mm256_fmadd_ps(offsets[1], _mm256_set1_ps(second), acc)
 }
 
 /// The products of a part of eight rows with the activations, scaled as these are.
