@@ -5,9 +5,9 @@
 //! to Σx² − (Σxt)² / Σt². So a scale is judged by what its numbers are worth at *their* best scale,
 //! in one pass over the values. The table is not symmetric: scales of both signs are tried.
 
-use crate::block::finite_amax;
-use crate::dtype::nibbles::pack_halves;
-use crate::scale_search::inverse;
+use crate::block::{finite_amax, out_of_range};
+use crate::dtype::nibbles::Halves;
+use crate::scale_search::{above, inverse};
 use crate::{DType, EncodeError};
 use half::f16;
 
@@ -156,7 +156,7 @@ fn fit(values: &[f32; GROUP], scale: f32) -> Fit {
 /// The numbers of the table values nearest to the group's under `scale`, two to a byte.
 pub(crate) fn quantize(values: &[f32; GROUP], scale: f32) -> [u8; GROUP / 2] {
     let inverse = inverse(scale);
-    pack_halves(
+    Halves::pack(
         &values
             .map(|value| STEPS.iter().map(|&(middle, _)| u8::from(value * inverse > middle)).sum()),
     )
@@ -180,22 +180,16 @@ fn nearest(position: f32) -> f32 {
 /// # Errors
 /// The first value that is not finite, or the largest one if the scale is past half precision.
 pub(crate) fn covering_scale(dtype: DType, values: &[f32], reach: f32) -> Result<f16, EncodeError> {
-    let amax = finite_amax(values)?;
+    finite_amax(values)?;
     let scale = covering(values, reach);
-    if scale.is_finite() {
-        return Ok(scale);
-    }
-    let index = values.iter().position(|value| value.abs() == amax).unwrap_or_default();
-    Err(EncodeError::OutOfRange { dtype, index, value: values[index] })
+    if scale.is_finite() { Ok(scale) } else { Err(out_of_range(dtype, values)) }
 }
 
 /// The largest magnitude divided by `reach`, rounded up to half precision.
 pub(crate) fn covering(values: &[f32], reach: f32) -> f16 {
     let amax = values.iter().fold(0.0_f32, |amax, value| amax.max(value.abs()));
     // In single precision the quotient of a denormal could be zero.
-    let scale = f64::from(amax) / f64::from(reach);
-    let nearest = f16::from_f64(scale);
-    if nearest.to_f64() < scale { f16::from_bits(nearest.to_bits() + 1) } else { nearest }
+    above(f64::from(amax) / f64::from(reach))
 }
 
 #[cfg(test)]

@@ -104,3 +104,20 @@ fn values_that_are_not_finite_are_named() {
         }
     }
 }
+
+#[test]
+fn values_past_the_range_are_named() {
+    let mut refusing = 0;
+    for dtype in encodable() {
+        for value in [3e38, -3e38] {
+            let mut row = vec![1.0; ROW];
+            row[300] = value;
+            if let Err(error) = dtype.encode(&row, &mut row_buffer(dtype)) {
+                let start = format!("element 300 is {value}, past the range of {dtype}");
+                assert_eq!(error.to_string(), start);
+                refusing += 1;
+            }
+        }
+    }
+    assert!(refusing >= 20, "{refusing}");
+}

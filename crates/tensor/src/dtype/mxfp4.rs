@@ -8,7 +8,7 @@
 //! as in GGML: the table holds the values doubled, the power is halved, and 255, which the
 //! specification gives to NaN, is 2¹²⁷ like any other exponent.
 
-use super::nibbles::{decode_table, pack_halves};
+use super::nibbles::{Halves, decode_table};
 use crate::block::{Block, Words, finite_amax};
 use crate::scale_search::Grid;
 use crate::{DType, EncodeError};
@@ -53,9 +53,9 @@ impl Block for BlockMXFP4 {
         let doubled = units.map(|value| value * 0.5);
         // Twice the largest exponent would decode values near the end of single precision to ∞.
         if e < LARGEST && 4.0 * cost(&doubled) < cost(&units) {
-            return Ok(Self { e: e + 1, qs: pack_halves(&doubled.map(code)) });
+            return Ok(Self { e: e + 1, qs: Halves::pack(&doubled.map(code)) });
         }
-        Ok(Self { e, qs: pack_halves(&units.map(code)) })
+        Ok(Self { e, qs: Halves::pack(&units.map(code)) })
     }
 
     /// With the unit u = 2^(e − 128) for which the largest magnitude m is 8u to 16u: 2u, half the

@@ -7,8 +7,9 @@
 //! The layout is GGML's. The scale is not: the GGML reference takes d = max / −8, this encoder
 //! searches for the scale of least squared error (`single_block.rs`, docs/quantization.md).
 
+use super::nibbles::Halves;
 use crate::block::{Block, Words};
-use crate::plane::{Plane, expand};
+use crate::plane::expand;
 use crate::scale_search::Grid;
 use crate::single_block::{ELEMS, Shape, encode, error_bound, factors};
 use crate::{DType, EncodeError};
@@ -18,7 +19,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 const SHAPE: Shape =
     Shape { dtype: DType::Q4_0, grid: Grid { min: -8.0, max: 7.0 }, starts: factors(0.8, 1.2) };
-type Nibbles = Plane<4, 16, 0>;
 
 /// 32 elements in 18 bytes.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -40,13 +40,13 @@ impl Block for BlockQ4_0 {
     fn decode(&self, out: &mut [f32]) {
         let d = f16::from_bits(self.d.get()).to_f32();
         let mut q = [0; ELEMS];
-        Nibbles::unpack(&self.qs, &mut q);
+        Halves::unpack(&self.qs, &mut q);
         expand(&q, out, |q| d * (q - 8.0));
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<false>(values, &SHAPE)?;
-        Ok(Self { d: U16::new(found.d.to_bits()), qs: Nibbles::pack(&found.q) })
+        Ok(Self { d: U16::new(found.d.to_bits()), qs: Halves::pack(&found.q) })
     }
 
     fn error_bound(values: &[f32]) -> f32 {

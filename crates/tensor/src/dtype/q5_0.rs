@@ -7,6 +7,7 @@
 //! ```
 //! The layout is GGML's `block_q5_0`; the scale is searched for (`single_block.rs`).
 
+use super::nibbles::Halves;
 use crate::block::{Block, Words};
 use crate::plane::{Plane, expand};
 use crate::scale_search::Grid;
@@ -18,7 +19,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 const SHAPE: Shape =
     Shape { dtype: DType::Q5_0, grid: Grid { min: -16.0, max: 15.0 }, starts: factors(0.86, 1.1) };
-pub(crate) type Low = Plane<4, 16, 0>;
 pub(crate) type High = Plane<1, 1, 4>;
 
 /// 32 elements in 22 bytes.
@@ -44,7 +44,7 @@ impl Block for BlockQ5_0 {
     fn decode(&self, out: &mut [f32]) {
         let d = f16::from_bits(self.d.get()).to_f32();
         let mut q = [0; ELEMS];
-        Low::unpack(&self.qs, &mut q);
+        Halves::unpack(&self.qs, &mut q);
         High::unpack(&self.qh, &mut q);
         expand(&q, out, |q| d * (q - 16.0));
     }
@@ -54,7 +54,7 @@ impl Block for BlockQ5_0 {
         Ok(Self {
             d: U16::new(found.d.to_bits()),
             qh: High::pack(&found.q),
-            qs: Low::pack(&found.q),
+            qs: Halves::pack(&found.q),
         })
     }
 
