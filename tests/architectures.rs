@@ -1,8 +1,11 @@
 //! Every architecture against `transformers`: logits of small random models, from SafeTensors,
 //! `.apr` and GGUF (tests/architectures/make_goldens.py).
 
+use crate::checkpoints::SafeTensors;
+use crate::gguf_file::GgufFile;
 use apr::{Checkpoint, ConvertOptions, LoadOptions, Recipe, TextModel};
 use apr_model::Decoder;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,8 +87,10 @@ fn gguf_to_apr_and_back_is_the_same_file() {
         import(&folder, &at("first.gguf"), Recipe::named("int8").unwrap());
         import(&at("first.gguf"), &at("between.apr"), Recipe::KEEP);
         import(&at("between.apr"), &at("second.gguf"), Recipe::KEEP);
-        let (first, second) = (fs::read(at("first.gguf")), fs::read(at("second.gguf")));
-        assert!(first.unwrap() == second.unwrap(), "{}", folder.display());
+        // The certificates differ, for the source of the second file is the `.apr` file.
+        let content =
+            |name: &str| GgufFile::read(&fs::read(at(name)).unwrap()).without_keys("apr.").write();
+        assert!(content("first.gguf") == content("second.gguf"), "{}", folder.display());
     }
 }
 
@@ -118,4 +123,92 @@ fn every_architecture_has_a_model_here_or_beside() {
         .collect();
     let all: BTreeSet<&str> = apr_model::ARCHS.iter().map(|arch| arch.name).collect();
     assert_eq!(found, all);
+}
+
+/// A copy of a model whose `config.json` is changed.
+fn with_config(name: &str, target: &Path, changes: &[(&str, Value)]) -> PathBuf {
+    let folder = folders().into_iter().find(|folder| folder.ends_with(name)).unwrap();
+    for file in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        fs::copy(&file, target.join(file.file_name().unwrap())).unwrap();
+    }
+    let path = target.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for (key, value) in changes {
+        config[*key] = value.clone();
+    }
+    fs::write(path, config.to_string()).unwrap();
+    target.to_path_buf()
+}
+
+fn refusal(source: &Path, target: &Path) -> String {
+    let source = Checkpoint::open(source).unwrap();
+    let options = ConvertOptions::new(Recipe::KEEP);
+    let error = apr::convert(&source, target, &options, &()).unwrap_err().to_string();
+    assert!(!target.exists());
+    error
+}
+
+#[test]
+fn what_gguf_cannot_say_is_refused_there_alone() {
+    for (name, key, value) in [
+        ("gemma2", "query_pre_attn_scalar", json!(24)),
+        ("gemma3", "query_pre_attn_scalar", json!(24)),
+        ("qwen3-moe", "norm_topk_prob", json!(false)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let source = with_config(name, folder.path(), &[(key, value.clone())]);
+        let said = refusal(&source, &folder.path().join("model.gguf"));
+        assert!(said.contains(key) && said.contains(&value.to_string()), "{said}");
+        import(&source, &folder.path().join("model.apr"), Recipe::KEEP);
+        load(&folder.path().join("model.apr"));
+    }
+}
+
+#[test]
+fn rotary_factors_that_contradict_the_keys_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.gguf");
+    import(&folders().into_iter().find(|f| f.ends_with("llama3")).unwrap(), &file, Recipe::KEEP);
+    // The factors are the last tensor: the end of the file, before the padding.
+    let mut bytes = fs::read(&file).unwrap();
+    let factors: Vec<u8> = [1.0_f32, 8.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let place = |bytes: &[u8]| bytes.windows(4).rposition(|four| four == &factors[4..]).unwrap();
+    let at = place(&bytes);
+    bytes[at..at + 4].copy_from_slice(&2.0_f32.to_le_bytes());
+    fs::write(&file, bytes).unwrap();
+    let checkpoint = Checkpoint::open(&file).unwrap();
+    let opened = TextModel::open(&checkpoint, &LoadOptions::default(), &());
+    let said = opened.err().unwrap().to_string();
+    assert!(said.contains("rope_freqs.weight"), "{said}");
+}
+
+#[test]
+fn every_expert_counts() {
+    const EXPERT: &str = "model.layers.1.block_sparse_moe.experts.2.w3.weight";
+    let folder = tempfile::tempdir().unwrap();
+    let source = with_config("mixtral", folder.path(), &[]);
+    let apr = folder.path().join("model.apr");
+    import(&source, &apr, Recipe::named("int8").unwrap());
+    let weights = source.join("model.safetensors");
+    let whole = SafeTensors::read(&weights);
+    let change = |change: &dyn Fn(&mut SafeTensors, usize)| {
+        let mut tensors = SafeTensors::read(&weights);
+        let at = tensors.tensors.iter().position(|tensor| tensor.name == EXPERT).unwrap();
+        change(&mut tensors, at);
+        tensors.write(&weights);
+        let source = Checkpoint::open(&source);
+        let said = source.and_then(|source| apr::verify(&Checkpoint::open(&apr)?, &source, &()));
+        whole.write(&weights);
+        said.unwrap_err().to_string()
+    };
+    let said = change(&|all, at| all.tensors[at].bytes[5] ^= 64);
+    assert!(said.contains("block_sparse_moe.experts.w3"), "{said}");
+    let said = change(&|all, at| drop(all.tensors.remove(at)));
+    assert!(said.contains(EXPERT) && said.contains("missing"), "{said}");
+    let said = change(&|all, at| all.tensors[at].dtype = "F16".to_owned());
+    assert!(said.contains(EXPERT) && said.contains("F16"), "{said}");
+    let said = change(&|all, at| all.tensors[at].bytes[6..8].copy_from_slice(&[0xc0, 0x7f]));
+    assert!(said.contains(EXPERT) && said.contains("NaN"), "{said}");
+    let said = change(&|all, at| all.tensors[at].name = EXPERT.replace(".2.", ".4."));
+    assert!(said.contains(EXPERT) && said.contains("missing"), "{said}");
 }

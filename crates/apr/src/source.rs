@@ -23,6 +23,8 @@ pub(crate) struct Source {
     lines: Lines,
     /// What is added to every value.
     offset: f32,
+    name: String,
+    /// The name of each part.
     names: Vec<String>,
     path: PathBuf,
 }
@@ -71,6 +73,7 @@ impl Source {
             transposed: placed.transposed,
             lines: Lines { from, to: to_order, heads, head_dim },
             offset: to.offset - placed.form.offset,
+            name: placed.source().to_owned(),
             names: placed.sources.clone(),
             path: path.to_path_buf(),
         })
@@ -92,6 +95,7 @@ impl Source {
             transposed: false,
             lines: Lines { from: order, to: order, heads: 1, head_dim: 1 },
             offset: 0.0,
+            name: name.to_owned(),
             names: vec![name.to_owned()],
             path: Path::new("(the configuration)").to_path_buf(),
         })
@@ -139,9 +143,9 @@ impl Source {
         self.transposed
     }
 
-    /// Its name, for messages: the first of several.
+    /// Its name, for messages.
     pub(crate) fn name(&self) -> &str {
-        self.names.first().map_or("", String::as_str)
+        &self.name
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -45,10 +45,13 @@ pub struct PlacedTensor {
 }
 
 impl PlacedTensor {
-    /// Its name in the file, for messages: the first of several.
+    /// Its name in the file; where there are several, that of all together.
     #[must_use]
     pub fn source(&self) -> &str {
-        self.sources.first().map_or(&self.name, String::as_str)
+        match &self.sources[..] {
+            [only] => only,
+            _ => &self.name,
+        }
     }
 }
 
