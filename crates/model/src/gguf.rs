@@ -1,7 +1,9 @@
 //! The parameters of a model as GGUF keys. One table serves both directions.
 //!
 //! What llama.cpp takes for granted of an architecture must hold, or the model is refused: a file
-//! that it would run differently is no copy.
+//! that it would run differently is no copy. One exception: it has no windows in Mistral, Mixtral
+//! and Phi-3, whose files are common all the same. They get the key, which we honour, so that texts
+//! longer than the window differ there.
 
 mod rope;
 
