@@ -6,6 +6,7 @@
     reason = "a failed unwrap or cast is a failed test; what is printed explains one"
 )]
 
+mod architectures;
 mod bad_input;
 mod checkpoints;
 mod cli;

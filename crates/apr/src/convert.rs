@@ -8,7 +8,7 @@ use crate::source::Source;
 use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
 use crate::{derived, gguf, provenance, units, verify};
 use apr_format::{Container, Format, Metadata, apr};
-use apr_model::{ModelConfig, RowOrder};
+use apr_model::ModelConfig;
 use apr_tensor::{EncodeError, Tensor, TensorView};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -115,14 +115,21 @@ pub fn convert(
         Target::Gguf => gguf::keys(checkpoint, &config)?,
     };
     let container = Format::of_path(target).ok_or_else(|| no_format(target))?;
-    let mut writer = container.create(target, &metadata, plan.new_tensors())?;
-    let order = format.row_order(&config);
+    let factors = format.factors(&config)?;
+    let tensors = plan.new_tensors().into_iter().chain(factors.iter().map(Source::as_new_tensor));
+    let mut writer = container.create(target, &metadata, tensors.collect())?;
     let by_name: BTreeMap<&str, &PlannedTensor> =
         plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
     progress.begin(Step::Convert, plan.output_size);
-    for at in 0..plan.tensors.len() {
-        let tensor = by_name[writer.order()[at].name.as_str()];
-        let source = source(checkpoint, tensor, order)?;
+    for at in 0..writer.order().len() {
+        let name = writer.order()[at].name.as_str();
+        if let Some(factor) = factors.iter().find(|factor| factor.name() == name) {
+            let view = factor.tensor().view();
+            writer.put(view.bytes(), &certify(factor, view)?)?;
+            continue;
+        }
+        let tensor = by_name[name];
+        let source = source(checkpoint, &config, tensor, format)?;
         let bytes = encode(&source, tensor, progress)?;
         let view = TensorView::new(&tensor.layout, &bytes)
             .map_err(Error::layout(checkpoint.path(), &tensor.name))?;
@@ -155,7 +162,7 @@ pub(crate) fn in_memory(
     recipe: Recipe,
     progress: &dyn Progress,
 ) -> Result<Container, Error> {
-    let (format, order) = (Target::Apr, RowOrder::Halves);
+    let format = Target::Apr;
     let options = ConvertOptions::new(recipe);
     let plan = Plan::new(checkpoint, checkpoint.census(config)?, config, (&options, format))?;
     // Where matrices must be transposed, the map is let go, so that nothing is held twice.
@@ -163,10 +170,11 @@ pub(crate) fn in_memory(
     let mut tensors = Vec::new();
     progress.begin(Step::Convert, plan.output_size);
     for tensor in &plan.tensors {
-        let source = source(checkpoint, tensor, order)?;
-        let stored = if share && source.is_kept_as(&tensor.layout) {
+        let source = source(checkpoint, config, tensor, format)?;
+        let as_is = source.as_is(&tensor.layout).filter(|_| share);
+        let stored = if let Some(as_is) = as_is {
             progress.advance(tensor.size);
-            source.tensor().clone()
+            as_is.clone()
         } else {
             let bytes = encode(&source, tensor, progress)?.into_owned();
             Tensor::owned(tensor.layout.clone(), bytes)
@@ -184,11 +192,12 @@ pub(crate) fn in_memory(
 
 fn source(
     checkpoint: &Checkpoint,
+    config: &ModelConfig,
     tensor: &PlannedTensor,
-    order: RowOrder,
+    target: Target,
 ) -> Result<Source, Error> {
-    let stored = checkpoint.container().tensor(&tensor.placed.source)?;
-    Ok(Source::new(stored, &tensor.placed, order, checkpoint.path()))
+    let form = target.form(config, &tensor.placed);
+    Source::new(checkpoint.container(), &tensor.placed, form, checkpoint.path())
 }
 
 /// The bytes of a tensor in the type of the plan.
@@ -198,9 +207,9 @@ fn encode<'a>(
     progress: &dyn Progress,
 ) -> Result<Cow<'a, [u8]>, Error> {
     let layout = &tensor.layout;
-    if source.is_kept_as(layout) {
+    if let Some(as_is) = source.as_is(layout) {
         progress.advance(tensor.size);
-        return Ok(Cow::Borrowed(source.view().bytes()));
+        return Ok(Cow::Borrowed(as_is.view().bytes()));
     }
     let mut bytes = vec![0; layout.byte_len()];
     let chunk_bytes = source.rows_per_chunk().saturating_mul(layout.row_bytes()).max(1);

@@ -62,14 +62,16 @@ pub(crate) fn keys(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Meta
     let mut keys = Metadata::new();
     let mut set = |key: &str, value: Value| keys.insert(key.to_owned(), value);
     let text = |text: &str| Value::from(text);
-    set("general.architecture", text(config.arch.name));
+    set("general.architecture", text(config.arch.gguf));
     set("general.quantization_version", Value::from(QUANTIZATION_VERSION));
-    for (key, value) in gguf_keys(config) {
+    for (key, value) in gguf_keys(config).map_err(Error::model(path))? {
         set(
             &key,
             match value {
                 GgufKey::Count(count) => Value::from(count),
                 GgufKey::Number(number) => Value::from(number),
+                GgufKey::Flag(flag) => Value::from(flag),
+                GgufKey::Text(word) => Value::from(word),
             },
         );
     }

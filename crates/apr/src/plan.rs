@@ -2,10 +2,11 @@
 
 use crate::convert::{ConvertOptions, Requantize};
 use crate::recipe::fallback;
+use crate::source::Source;
 use crate::units::{self, Table};
 use crate::{Checkpoint, Error};
 use apr_format::NewTensor;
-use apr_model::{Census, ModelConfig, PlacedTensor, RowOrder, TensorRole};
+use apr_model::{Census, Form, ModelConfig, Naming, PlacedTensor, TensorRole};
 use apr_tensor::{DType, TensorLayout};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -34,11 +35,28 @@ impl Target {
         }
     }
 
-    /// The order of the rows within the heads of query and key.
-    pub(crate) const fn row_order(self, config: &ModelConfig) -> RowOrder {
+    /// The form that a tensor has in the file.
+    pub(crate) fn form(self, config: &ModelConfig, placed: &PlacedTensor) -> Form {
+        let naming = match self {
+            Self::Apr => Naming::Canonical,
+            Self::Gguf => Naming::Gguf,
+        };
+        let tensor = config.arch.tensor(placed.role);
+        tensor.map_or(Form::CANONICAL, |tensor| config.arch.form(tensor, naming))
+    }
+
+    /// The tensors of the file that say what `config` says.
+    ///
+    /// # Errors
+    /// When they have more values than can be stored.
+    pub(crate) fn factors(self, config: &ModelConfig) -> Result<Vec<Source>, Error> {
         match self {
-            Self::Apr => RowOrder::Halves,
-            Self::Gguf => config.arch.gguf_heads,
+            Self::Apr => Ok(Vec::new()),
+            Self::Gguf => config
+                .gguf_factors()
+                .into_iter()
+                .map(|(name, values)| Source::of_values(name, &values))
+                .collect(),
         }
     }
 }
@@ -113,17 +131,16 @@ impl Plan {
         };
         let planner = Planner { checkpoint, config, options, target };
         for placed in census.tensors {
-            let tensor = checkpoint
-                .container()
-                .entry(&placed.source)
-                .ok_or_else(|| Error::Argument(format!("{} vanished", placed.source)))?;
-            let planned = planner.tensor(placed, &tensor.layout)?;
+            let planned = planner.tensor(placed)?;
             plan.elements += units::size(planned.layout.elem_count());
-            plan.input_size += units::size(tensor.layout.byte_len());
+            plan.input_size += units::size(planned.placed.layout.byte_len());
             plan.output_size += planned.size;
             plan.tensors.push(planned);
         }
         planner.check_overrides(&plan.tensors)?;
+        for factor in target.factors(config)? {
+            plan.output_size += units::size(factor.as_new_tensor().layout.byte_len());
+        }
         plan.bits_per_weight = plan.output_size as f64 * 8.0 / plan.elements as f64;
         Ok(plan)
     }
@@ -154,7 +171,8 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn tensor(&self, placed: PlacedTensor, source: &TensorLayout) -> Result<PlannedTensor, Error> {
+    fn tensor(&self, placed: PlacedTensor) -> Result<PlannedTensor, Error> {
+        let source = &placed.layout;
         let mut shape = source.shape().to_vec();
         if placed.transposed {
             shape.reverse();
@@ -164,7 +182,7 @@ impl Planner<'_> {
         let (dtype, exception) = fit(wanted, row, source.dtype());
         self.check_source(&placed, source.dtype(), dtype)?;
         let layout = TensorLayout::new(dtype, &shape)
-            .map_err(Error::layout(self.checkpoint.path(), &placed.source))?;
+            .map_err(Error::layout(self.checkpoint.path(), placed.source()))?;
         Ok(PlannedTensor {
             name: self.target.name(&placed),
             role: placed.role.to_string(),
@@ -180,7 +198,7 @@ impl Planner<'_> {
 
     /// The type that is asked for; `None` keeps the source's.
     fn wanted(&self, placed: &PlacedTensor) -> Option<DType> {
-        let names = [self.target.name(placed), placed.name.clone(), placed.source.clone()];
+        let names = names(&self.target.name(placed), placed);
         let overridden = || {
             let matches = self.options.types.iter().rev().find(|over| over.matches(&names));
             matches.filter(|_| placed.role.is_matrix()).map(|over| over.dtype)
@@ -204,7 +222,7 @@ impl Planner<'_> {
         if allowed {
             return Ok(());
         }
-        let (path, tensor) = (self.checkpoint.path().to_path_buf(), placed.source.clone());
+        let (path, tensor) = (self.checkpoint.path().to_path_buf(), placed.source().to_owned());
         Err(Error::SourceType { path, tensor, dtype: source })
     }
 
@@ -212,9 +230,8 @@ impl Planner<'_> {
     fn check_overrides(&self, tensors: &[PlannedTensor]) -> Result<(), Error> {
         for over in &self.options.types {
             let matches = |tensor: &PlannedTensor| {
-                let placed = &tensor.placed;
-                let names = [tensor.name.clone(), placed.name.clone(), placed.source.clone()];
-                placed.role.is_matrix() && over.matches(&names)
+                let names = names(&tensor.name, &tensor.placed);
+                tensor.placed.role.is_matrix() && over.matches(&names)
             };
             if !tensors.iter().any(matches) {
                 return Err(Error::Argument(format!(
@@ -224,6 +241,11 @@ impl Planner<'_> {
         }
         Ok(())
     }
+}
+
+/// Every name that a tensor has: in the new file, in `.apr`, and in the source.
+fn names(target: &str, placed: &PlacedTensor) -> Vec<String> {
+    [&[target.to_owned(), placed.name.clone()][..], &placed.sources].concat()
 }
 
 /// The type for rows of this many elements: the one that is wanted, else its fallback, else that
