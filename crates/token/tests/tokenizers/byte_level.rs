@@ -88,14 +88,12 @@ fn the_shipped_tokenizers_keep_their_tokens() {
 
 #[test]
 fn a_split_is_known_by_what_it_does_in_each_way_it_is_written() {
-    let lines: Vec<String> = corpus::lines().into_iter().step_by(3).collect();
+    let lines: Vec<String> = corpus::lines().into_iter().step_by(4).collect();
     for (name, pre_tokenizer) in ways() {
         let mut json = published("tiny-gpt2");
         json["pre_tokenizer"] = pre_tokenizer;
         json["model"]["ignore_merges"] = json!(matches!(name, "llama-bpe" | "tekken"));
-        let start = std::time::Instant::now();
         round_trip(name, &json, &lines);
-        eprintln!("{name} {:?}", start.elapsed());
     }
     // Pythia: NFC, and runs of spaces among the added tokens.
     let mut json = published("tiny-gpt2");

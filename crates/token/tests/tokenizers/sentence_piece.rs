@@ -33,7 +33,7 @@ fn converted(name: &str, prefix: SpacePrefix) -> Vocabulary {
         tokens: list("tokens").map(|token| token.as_str().unwrap().to_owned()).collect(),
         types: list("token_type").map(kind).collect(),
         kind: VocabularyKind::SentencePiece {
-            scores: list("scores").map(|score| score.as_f64().unwrap() as f32).collect(),
+            scores: serde_json::from_value(file["scores"].clone()).unwrap(),
             merges: Vec::new(),
             prefix,
         },
