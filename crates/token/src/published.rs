@@ -1,49 +1,13 @@
 //! From a `tokenizer.json` to what a GGUF file says.
 
+use crate::file::{Added, File, Merge};
 use crate::pipeline::Pipeline;
 use crate::sentence_piece::{SpacePrefix, byte_of, scores_of_merges};
 use crate::split::Split;
 use crate::{SpecialTokens, TokenError, TokenType, Tokenizer, Vocabulary, VocabularyKind, probe};
-use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use tokenizers::models::bpe::{BPE, Merges};
+use tokenizers::models::bpe::BPE;
 use tokenizers::{Model, ModelWrapper};
-
-/// The parts of a `tokenizer.json` that the `tokenizers` crate does not hand out.
-#[derive(Deserialize)]
-struct File {
-    #[serde(default)]
-    added_tokens: Vec<Added>,
-    model: Bpe,
-}
-
-#[derive(Deserialize)]
-struct Added {
-    id: u32,
-    content: String,
-    #[serde(default)]
-    special: bool,
-    #[serde(default)]
-    lstrip: bool,
-    #[serde(default)]
-    rstrip: bool,
-}
-
-#[derive(Deserialize)]
-struct Bpe {
-    #[serde(default)]
-    continuing_subword_prefix: Option<String>,
-    vocab: BTreeMap<String, u32>,
-    merges: Vec<Merge>,
-}
-
-/// Newer files list the two parts, older ones put a space between them.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Merge {
-    Parts(String, String),
-    Line(String),
-}
 
 impl Vocabulary {
     /// The vocabulary of a `tokenizer.json`, padded with unused tokens to the rows of the
@@ -59,9 +23,9 @@ impl Vocabulary {
     pub fn from_json(json: &str, rows: usize, pre: Option<&str>) -> Result<Self, TokenError> {
         let published = Tokenizer::from_json(json)?;
         let bpe = bpe(&published)?;
-        let file = parse(json)?;
-        let merges: Vec<String> = file.model.merges.iter().map(Merge::line).collect();
-        let ids = |strip: fn(&Added) -> bool| {
+        let file = File::parse(json)?;
+        let merges = lines(&file);
+        let ids = |strip: fn(&Added<'_>) -> bool| {
             let mut ids: Vec<u32> = file
                 .added_tokens
                 .iter()
@@ -85,8 +49,7 @@ impl Vocabulary {
             }
             None if bpe.byte_fallback => {
                 let prefix = SpacePrefix::recognise(&published.pipeline())?;
-                let pairs: Merges = file.model.merges.iter().map(Merge::pair).collect();
-                let scores = scores_of_merges(&tokens, &pairs);
+                let scores = scores_of_merges(&tokens, &file.model.merges);
                 VocabularyKind::SentencePiece { scores, merges: Vec::new(), prefix }
             }
             None => {
@@ -105,10 +68,10 @@ impl Vocabulary {
 
     /// Scores say which token is made first, and nothing about which of two ways to make it.
     /// Where that differs, the published merges are kept beside them.
-    fn keep_merges(&mut self, own: &Tokenizer, file: &File) -> Result<(), TokenError> {
+    fn keep_merges(&mut self, own: &Tokenizer, file: &File<'_>) -> Result<(), TokenError> {
         let VocabularyKind::SentencePiece { merges, .. } = &mut self.kind else { return Ok(()) };
-        let own: File = parse(&own.to_json()?)?;
-        let lines = |file: &File| file.model.merges.iter().map(Merge::line).collect::<Vec<_>>();
+        let own = own.to_json()?;
+        let own = File::parse(&own)?;
         let published = lines(file);
         if lines(&own) != published {
             *merges = published;
@@ -117,27 +80,9 @@ impl Vocabulary {
     }
 }
 
-/// That the merges of a text are what the `tokenizers` crate relies on: none makes a token longer
-/// than all tokens, and the second part has the prefix of continuations.
-///
-/// # Errors
-/// When one does. What else is wrong with a text, its reader says.
-pub(crate) fn check_merges(json: &str) -> Result<(), TokenError> {
-    let Ok(file) = parse(json) else { return Ok(()) };
-    let prefix = file.model.continuing_subword_prefix.as_deref().unwrap_or_default();
-    let longest = file.model.vocab.keys().map(String::len).max().unwrap_or_default();
-    for (index, merge) in file.model.merges.iter().enumerate() {
-        let (left, right) = merge.pair();
-        let rest = right.strip_prefix(prefix).map(str::len);
-        if rest.is_none_or(|rest| left.len().saturating_add(rest) > longest) {
-            return Err(TokenError::Merge { index, merge: merge.line() });
-        }
-    }
-    Ok(())
-}
-
-fn parse(json: &str) -> Result<File, TokenError> {
-    serde_json::from_str(json).map_err(|error| TokenError::Load(error.into()))
+/// Merges as GGUF lists them.
+fn lines(file: &File<'_>) -> Vec<String> {
+    file.model.merges.iter().map(|Merge(left, right)| format!("{left} {right}")).collect()
 }
 
 impl Tokenizer {
@@ -155,25 +100,6 @@ impl Tokenizer {
         Pipeline {
             normalizer: self.inner.get_normalizer().cloned(),
             pre_tokenizer: self.inner.get_pre_tokenizer().cloned(),
-        }
-    }
-}
-
-impl Merge {
-    fn line(&self) -> String {
-        match self {
-            Self::Parts(left, right) => format!("{left} {right}"),
-            Self::Line(line) => line.clone(),
-        }
-    }
-
-    fn pair(&self) -> (String, String) {
-        match self {
-            Self::Parts(left, right) => (left.clone(), right.clone()),
-            Self::Line(line) => {
-                let (left, right) = line.split_once(' ').unwrap_or((line, ""));
-                (left.to_owned(), right.to_owned())
-            }
         }
     }
 }
@@ -244,16 +170,16 @@ fn around(published: &Tokenizer) -> Result<SpecialTokens, TokenError> {
 
 /// Tokens and types of all rows.
 fn rows_of(
-    file: &File,
+    file: &File<'_>,
     byte_fallback: bool,
     unk: Option<u32>,
     rows: usize,
 ) -> Result<(Vec<String>, Vec<TokenType>), TokenError> {
     let mut by_id: BTreeMap<u32, (&str, TokenType)> = BTreeMap::new();
-    for (token, &id) in &file.model.vocab {
+    for (token, id) in &file.model.vocab.0 {
         let byte = byte_fallback && byte_of(token).is_some();
         let kind = if byte { TokenType::Byte } else { TokenType::Normal };
-        put(&mut by_id, id, token, kind)?;
+        put(&mut by_id, *id, token, kind)?;
     }
     for Added { id, content, special, .. } in &file.added_tokens {
         let kind = if *special { TokenType::Control } else { TokenType::UserDefined };

@@ -4,9 +4,11 @@
 //! same tokens come from merges if every way to cut a token in two is one, those of better
 //! tokens first: so the published conversions make them.
 
+use crate::file::Merge;
 use crate::pipeline::Pipeline;
-use crate::{TokenError, probe};
+use crate::{TokenError, TokenType, probe};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use tokenizers::models::bpe::{Merges, Vocab};
 
@@ -94,42 +96,39 @@ impl SpacePrefix {
 ///
 /// # Errors
 /// When a token is too long, or lacks a score.
-pub(crate) fn merges_of_scores(
+pub(crate) fn merges_of_scores<'a>(
     vocab: &Vocab,
-    tokens: &[(u32, String)],
+    tokens: impl Iterator<Item = (u32, Cow<'a, str>, TokenType)>,
     scores: &[f32],
 ) -> Result<Merges, TokenError> {
-    let mut found: Vec<(f32, &str, &str)> = Vec::new();
-    for (id, token) in tokens {
-        let id = *id;
+    let mut found: Vec<(f32, String, String)> = Vec::new();
+    let mut cuts: Vec<((u32, u32), usize)> = Vec::new();
+    for (id, token, _) in tokens {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::LongToken { id, bytes: token.len(), limit: MAX_TOKEN_BYTES });
         }
         let score = usize::try_from(id).ok().and_then(|id| scores.get(id)).copied();
-        let score = score.filter(|score| !score.is_nan());
-        let score = score.ok_or(TokenError::Score { id })?;
-        let start = found.len();
-        found.extend(
-            token
-                .char_indices()
-                .skip(1)
-                .map(|(at, _)| token.split_at(at))
-                .filter(|(left, right)| vocab.contains_key(*left) && vocab.contains_key(*right))
-                .map(|(left, right)| (score, left, right)),
-        );
-        if let Some(cuts) = found.get_mut(start..) {
-            cuts.sort_by_key(|(_, left, right)| (vocab.get(*left), vocab.get(*right)));
-        }
+        let score = score.filter(|score| !score.is_nan()).ok_or(TokenError::Score { id })?;
+        cuts.clear();
+        cuts.extend(token.char_indices().skip(1).filter_map(|(at, _)| {
+            let (left, right) = token.split_at(at);
+            Some(((*vocab.get(left)?, *vocab.get(right)?), at))
+        }));
+        cuts.sort_unstable();
+        found.extend(cuts.iter().map(|&(_, at)| {
+            let (left, right) = token.split_at(at);
+            (score, left.to_owned(), right.to_owned())
+        }));
     }
     found.sort_by(|(one, ..), (two, ..)| two.total_cmp(one));
-    Ok(found.into_iter().map(|(_, left, right)| (left.to_owned(), right.to_owned())).collect())
+    Ok(found.into_iter().map(|(_, left, right)| (left, right)).collect())
 }
 
 /// Scores of `tokens` that put them in the order in which `merges` make them; tokens that no
 /// merge makes come last.
-pub(crate) fn scores_of_merges(tokens: &[String], merges: &Merges) -> Vec<f32> {
+pub(crate) fn scores_of_merges(tokens: &[String], merges: &[Merge<'_>]) -> Vec<f32> {
     let mut ranks: HashMap<String, usize> = HashMap::with_capacity(merges.len());
-    for (left, right) in merges {
+    for Merge(left, right) in merges {
         let next = ranks.len();
         ranks.entry(format!("{left}{right}")).or_insert(next);
     }

@@ -5,7 +5,7 @@ use crate::sentence_piece::{SpacePrefix, merges_of_scores};
 use crate::split::Split;
 use crate::{TokenError, Tokenizer};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::borrow::Cow;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::{AddedToken, Tokenizer as Inner};
 
@@ -97,8 +97,7 @@ impl Vocabulary {
     /// When lists differ in length, a token occurs twice, a merge or a role names a token that
     /// is not there, or the name of the split is unknown.
     pub fn tokenizer(&self) -> Result<Tokenizer, TokenError> {
-        let used = self.used_tokens()?;
-        let vocab: Vocab = used.iter().map(|(id, token)| (token.clone(), *id)).collect();
+        let vocab = self.vocab()?;
         let unk = self.role("unk", self.special.unk)?;
         let (pipeline, decoder, builder) = match &self.kind {
             VocabularyKind::ByteLevel { pre, merges } => {
@@ -114,7 +113,7 @@ impl Vocabulary {
             VocabularyKind::SentencePiece { scores, merges, prefix } => {
                 self.same_length("scores", scores.len())?;
                 let merges = match merges.as_slice() {
-                    [] => merges_of_scores(&vocab, &used, scores)?,
+                    [] => merges_of_scores(&vocab, self.used(), scores)?,
                     merges => parse_merges(&vocab, merges)?,
                 };
                 let builder = BPE::builder().vocab_and_merges(vocab, merges);
@@ -134,7 +133,7 @@ impl Vocabulary {
         inner.with_post_processor(part::<Option<tokenizers::PostProcessorWrapper>>(
             self.template()?,
         )?);
-        inner.add_tokens(self.added_tokens(&used)).map_err(TokenError::Load)?;
+        inner.add_tokens(self.added_tokens()).map_err(TokenError::Load)?;
         Ok(Tokenizer::new(inner))
     }
 
@@ -147,42 +146,48 @@ impl Vocabulary {
     }
 
     /// Every token that can occur, with its id.
-    fn used_tokens(&self) -> Result<Vec<(u32, String)>, TokenError> {
+    fn vocab(&self) -> Result<Vocab, TokenError> {
         self.same_length("token types", self.types.len())?;
-        let spaces = matches!(self.kind, VocabularyKind::SentencePiece { .. });
-        let mut seen = HashMap::with_capacity(self.tokens.len());
-        let mut used = Vec::with_capacity(self.tokens.len());
-        for ((token, kind), id) in self.tokens.iter().zip(&self.types).zip(0_u32..) {
-            if *kind == TokenType::Unused || token.is_empty() {
-                continue;
-            }
-            if let Some(first) = seen.insert(token.as_str(), id) {
-                return Err(TokenError::Twice { token: token.clone(), ids: [first, id] });
-            }
-            // Converters write the runs of spaces that were added by hand (Gemma) as spaces.
-            let run = spaces && *kind == TokenType::UserDefined && token.bytes().all(|b| b == b' ');
-            used.push((id, if run { "▁".repeat(token.len()) } else { token.clone() }));
+        let mut vocab = Vocab::with_capacity(self.tokens.len());
+        for (id, token, _) in self.used() {
+            let twice = |first| TokenError::Twice { token: token.to_string(), ids: [first, id] };
+            vocab.insert(token.to_string(), id).map_or(Ok(()), |first| Err(twice(first)))?;
         }
-        Ok(used)
+        Ok(vocab)
+    }
+
+    /// Id, text and type of the tokens that can occur.
+    fn used(&self) -> impl Iterator<Item = (u32, Cow<'_, str>, TokenType)> {
+        let spaces = matches!(self.kind, VocabularyKind::SentencePiece { .. });
+        // Converters write the runs of spaces that were added by hand (Gemma) as spaces.
+        let text = move |token: &'_ str, kind| match token.bytes().all(|byte| byte == b' ') {
+            true if spaces && kind == TokenType::UserDefined => Some("▁".repeat(token.len())),
+            _ => None,
+        };
+        (0_u32..)
+            .zip(self.tokens.iter().zip(&self.types))
+            .filter(|(_, (token, kind))| **kind != TokenType::Unused && !token.is_empty())
+            .map(move |(id, (token, kind))| {
+                let run = text(token, *kind);
+                (id, run.map_or(Cow::Borrowed(token.as_str()), Cow::Owned), *kind)
+            })
     }
 
     /// The tokens that are looked for before texts are split.
-    fn added_tokens(&self, used: &[(u32, String)]) -> Vec<AddedToken> {
-        let kind = |id: u32| usize::try_from(id).ok().and_then(|id| self.types.get(id)).copied();
-        let added = |(id, token): &(u32, String)| {
-            let special = match kind(*id)? {
+    fn added_tokens(&self) -> impl Iterator<Item = AddedToken> {
+        self.used().filter_map(|(id, token, kind)| {
+            let special = match kind {
                 TokenType::Unknown | TokenType::Control => true,
                 TokenType::UserDefined => false,
                 TokenType::Normal | TokenType::Unused | TokenType::Byte => return None,
             };
             Some(
-                AddedToken::from(token.clone(), special)
+                AddedToken::from(token, special)
                     .normalized(false)
-                    .lstrip(self.left_strip.binary_search(id).is_ok())
-                    .rstrip(self.right_strip.binary_search(id).is_ok()),
+                    .lstrip(self.left_strip.binary_search(&id).is_ok())
+                    .rstrip(self.right_strip.binary_search(&id).is_ok()),
             )
-        };
-        used.iter().filter_map(added).collect()
+        })
     }
 
     /// The token with a role.
