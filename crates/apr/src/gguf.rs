@@ -5,7 +5,7 @@ mod tokenizer;
 use crate::{Checkpoint, Error};
 use apr_format::Metadata;
 use apr_model::{GgufKey, ModelConfig, gguf_keys};
-use apr_token::{SpecialTokens, Vocabulary};
+use apr_token::{SpecialTokens, Tokenizer, Vocabulary};
 use serde_json::Value;
 
 /// Key of the chat template.
@@ -15,8 +15,15 @@ const QUANTIZATION_VERSION: u32 = 2;
 
 /// The tokenizer in the metadata as a `tokenizer.json`; none if there is no vocabulary.
 pub(crate) fn tokenizer_json(metadata: &Metadata) -> Result<Option<String>, String> {
-    let Some(vocabulary) = tokenizer::read(metadata)? else { return Ok(None) };
-    vocabulary.to_json().map(Some).map_err(|error| error.to_string())
+    let tokenizer = tokenizer(metadata)?;
+    tokenizer.map(|tokenizer| tokenizer.to_json()).transpose().map_err(|error| error.to_string())
+}
+
+/// The tokenizer in the metadata; none if there is no vocabulary.
+pub(crate) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, String> {
+    let vocabulary = tokenizer::read(metadata)?;
+    let tokenizer = vocabulary.map(|vocabulary| vocabulary.tokenizer()).transpose();
+    tokenizer.map_err(|error| error.to_string())
 }
 
 /// The keys of a new file.
