@@ -118,12 +118,12 @@ impl Vocabulary {
                 };
                 let builder = BPE::builder().vocab_and_merges(vocab, merges);
                 let builder = builder.byte_fallback(true).fuse_unk(true);
-                let builder = match unk {
-                    Some(token) => builder.unk_token(token),
-                    None => builder,
-                };
                 (prefix.pipeline()?, prefix.decoder(), builder)
             }
+        };
+        let builder = match unk {
+            Some(token) => builder.unk_token(token),
+            None => builder,
         };
         let Pipeline { normalizer, pre_tokenizer } = pipeline;
         let mut inner = Inner::new(builder.build().map_err(TokenError::Load)?);

@@ -104,8 +104,10 @@ fn a_split_is_known_by_what_it_does_in_each_way_it_is_written() {
             "rstrip": false, "normalized": true, "special": false}));
     }
     json["added_tokens"] = json!(added);
+    json["model"]["unk_token"] = json!("<|endoftext|>");
     let vocabulary = round_trip("olmo", &json, &lines);
     assert_eq!(vocabulary.types[2048], TokenType::UserDefined);
+    assert_eq!((vocabulary.special.unk, vocabulary.types[0]), (Some(0), TokenType::Control));
 }
 
 #[test]
