@@ -215,6 +215,11 @@ impl Checkpoint {
     /// When there is none, or it cannot be loaded.
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
         let missing = || Error::MissingPart { path: self.path.clone(), what: "tokenizer.json" };
+        if self.naming() == Naming::Gguf {
+            return crate::gguf::tokenizer(self.container.metadata())
+                .map_err(|cause| Error::BadPart { path: self.path.clone(), cause })?
+                .ok_or_else(missing);
+        }
         let json = self.tokenizer_json()?.ok_or_else(missing)?;
         Tokenizer::from_json(&json).map_err(Error::token(&self.path))
     }
