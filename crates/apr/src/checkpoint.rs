@@ -167,11 +167,15 @@ impl Checkpoint {
 
     /// How its tensors are named and oriented.
     pub(crate) fn naming(&self) -> Naming {
-        match self.container.format() {
-            apr::NAME => Naming::Canonical,
-            gguf::NAME => Naming::Gguf,
-            _ => Naming::Published,
-        }
+        Naming::of(self.container.format())
+    }
+
+    /// Takes everything but the weights from another checkpoint.
+    pub(crate) fn describe_as(&mut self, other: &Self) {
+        self.config.clone_from(&other.config);
+        self.generation_config.clone_from(&other.generation_config);
+        self.tokenizer.clone_from(&other.tokenizer);
+        self.chat_template.clone_from(&other.chat_template);
     }
 
     /// The parameters of the model.

@@ -30,12 +30,16 @@ pub(crate) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, String
 ///
 /// # Errors
 /// When the checkpoint has no tokenizer, or one that GGUF cannot express.
-pub(crate) fn keys(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Metadata, Error> {
+pub(crate) fn keys(
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    split: Option<&str>,
+) -> Result<Metadata, Error> {
     let path = checkpoint.path();
     let missing = || Error::MissingPart { path: path.to_path_buf(), what: "tokenizer.json" };
     let json = checkpoint.tokenizer_json()?.ok_or_else(missing)?;
     let mut vocabulary =
-        Vocabulary::from_json(&json, config.vocab_size, None).map_err(Error::token(path))?;
+        Vocabulary::from_json(&json, config.vocab_size, split).map_err(Error::token(path))?;
     add_roles(&mut vocabulary, checkpoint, config);
     let mut keys = Metadata::new();
     let mut set = |key: &str, value: Value| keys.insert(key.to_owned(), value);

@@ -1,7 +1,7 @@
 //! A source tensor as a new file will hold it: in single precision, rows by output, the rows in
 //! the file's order, experts stacked.
 
-use crate::Error;
+use crate::{Checkpoint, Error};
 use apr_format::{Container, Hash128, NewTensor};
 use apr_model::{Form, PlacedTensor, RowOrder};
 use apr_tensor::{DType, Tensor, TensorError, TensorLayout, TensorView};
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 const CHUNK_ELEMS: usize = 1 << 14;
 
 /// A source tensor and how it is to be read.
+#[derive(Clone)]
 pub(crate) struct Source {
     /// One, or those of all experts: of one layout, their rows follow each other.
     parts: Vec<Tensor>,
@@ -70,13 +71,52 @@ impl Source {
         Ok(Self {
             parts: tensors.collect::<Result<_, _>>()?,
             layout: placed.layout.clone(),
-            transposed: placed.transposed,
+            transposed: placed.form.transposed != to.transposed,
             lines: Lines { from, to: to_order, heads, head_dim },
             offset: to.offset - placed.form.offset,
             name: placed.source().to_owned(),
             names: placed.sources.clone(),
             path: path.to_path_buf(),
         })
+    }
+
+    /// The part of one expert.
+    ///
+    /// # Errors
+    /// When there is no such expert.
+    pub(crate) fn expert(self, at: usize) -> Result<Self, Error> {
+        let experts = self.layout.shape().first().copied().unwrap_or_default();
+        let rows = self.layout.row_count() / experts.max(1);
+        let (part, name) = match (&self.parts[..], &self.names[..]) {
+            ([stack], [name]) => (stack.rows(at * rows..(at + 1) * rows), name.clone()),
+            (parts, names) => (Ok(parts[at].clone()), names[at].clone()),
+        };
+        let part = part.map_err(Error::layout(&self.path, &self.name))?;
+        let layout = part.layout().clone();
+        Ok(Self { parts: vec![part], layout, names: vec![name.clone()], name, ..self })
+    }
+
+    /// A tensor of the source that is copied.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn as_it_is(checkpoint: &Checkpoint, name: &str) -> Result<Self, Error> {
+        let tensor = checkpoint.container().tensor(name)?;
+        Ok(Self::unchanged(tensor, name, checkpoint.path()))
+    }
+
+    fn unchanged(tensor: Tensor, name: &str, path: &Path) -> Self {
+        let order = RowOrder::Halves;
+        Self {
+            layout: tensor.layout().clone(),
+            parts: vec![tensor],
+            transposed: false,
+            lines: Lines { from: order, to: order, heads: 1, head_dim: 1 },
+            offset: 0.0,
+            name: name.to_owned(),
+            names: vec![name.to_owned()],
+            path: path.to_path_buf(),
+        }
     }
 
     /// Values that come from no file, as they are.
@@ -87,18 +127,8 @@ impl Source {
         let as_error = Error::layout(Path::new("(the configuration)"), name);
         let layout = TensorLayout::new(DType::F32, &[values.len()]).map_err(&as_error)?;
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let tensor = Tensor::owned(layout.clone(), bytes).map_err(&as_error)?;
-        let order = RowOrder::Halves;
-        Ok(Self {
-            parts: vec![tensor],
-            layout,
-            transposed: false,
-            lines: Lines { from: order, to: order, heads: 1, head_dim: 1 },
-            offset: 0.0,
-            name: name.to_owned(),
-            names: vec![name.to_owned()],
-            path: Path::new("(the configuration)").to_path_buf(),
-        })
+        let tensor = Tensor::owned(layout, bytes).map_err(&as_error)?;
+        Ok(Self::unchanged(tensor, name, Path::new("(the configuration)")))
     }
 
     /// The tensor of a file that holds it as it is.
@@ -203,7 +233,9 @@ impl Source {
 
     pub(crate) fn rows_per_chunk(&self) -> usize {
         let (_, cols) = self.rows_and_cols();
-        (CHUNK_ELEMS / cols.max(1)).max(1)
+        // Rows of the result that are columns of the source are whole blocks there.
+        let block = if self.transposed { self.dtype().block_elems() } else { 1 };
+        (CHUNK_ELEMS / cols.max(1)).max(1).next_multiple_of(block)
     }
 
     /// The values of a range of rows.

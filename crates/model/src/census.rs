@@ -21,6 +21,18 @@ pub enum Naming {
     Canonical,
 }
 
+impl Naming {
+    /// That of files of this format.
+    #[must_use]
+    pub fn of(format: &str) -> Self {
+        match format {
+            apr_format::apr::NAME => Self::Canonical,
+            apr_format::gguf::NAME => Self::Gguf,
+            _ => Self::Published,
+        }
+    }
+}
+
 /// A weight and where it is.
 #[derive(Debug, Clone)]
 pub struct PlacedTensor {
@@ -34,8 +46,6 @@ pub struct PlacedTensor {
     pub role: TensorRole,
     /// Layer, for the parts that every layer has.
     pub layer: Option<usize>,
-    /// Whether the file holds the matrix as `[in, out]`.
-    pub transposed: bool,
     /// How the values lie in the file.
     pub form: Form,
     /// Number of heads that the rows are of, for query, key and what contains them.
@@ -172,9 +182,9 @@ fn place(
     tensor: &TensorName,
     layer: Option<usize>,
 ) -> Result<PlacedTensor, ModelError> {
-    let transposed = naming == Naming::Published && tensor.stored == Stored::InOut;
+    let form = config.arch.form(tensor, naming);
     let mut shape = config.shape(tensor.role);
-    if transposed {
+    if form.transposed {
         shape.reverse();
     }
     let stacked = naming == Naming::Published && tensor.stored == Stored::PerExpert;
@@ -201,8 +211,7 @@ fn place(
         layout: TensorLayout::new(dtype.ok_or_else(missing)?, &shape)?,
         role: tensor.role,
         layer,
-        transposed,
-        form: config.arch.form(tensor, naming),
+        form,
         heads: if key_heads { config.kv_heads } else { config.heads },
         head_dim: config.head_dim,
     })

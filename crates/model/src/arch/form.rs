@@ -10,11 +10,14 @@ pub struct Form {
     pub row_order: RowOrder,
     /// What has been added to every value.
     pub offset: f32,
+    /// Whether the matrix lies `[in, out]`.
+    pub transposed: bool,
 }
 
 impl Form {
     /// As in `.apr`.
-    pub const CANONICAL: Self = Self { row_order: RowOrder::Halves, offset: 0.0 };
+    pub const CANONICAL: Self =
+        Self { row_order: RowOrder::Halves, offset: 0.0, transposed: false };
 }
 
 /// The order of the rows of query, key and value.
@@ -66,6 +69,9 @@ impl Arch {
         match naming {
             Naming::Published if tensor.stored == Stored::HeadByHead => {
                 Form { row_order: RowOrder::HeadByHead, ..Form::CANONICAL }
+            }
+            Naming::Published if tensor.stored == Stored::InOut => {
+                Form { transposed: true, ..Form::CANONICAL }
             }
             Naming::Gguf if matches!(part, Part::Query | Part::Key) => {
                 Form { row_order: self.gguf_heads, ..Form::CANONICAL }
