@@ -1,4 +1,5 @@
 """The safetensors package reads the files that apr exports."""
+import json
 import pathlib
 import tempfile
 import unittest
@@ -13,9 +14,9 @@ def tensors(file):
     """Name → dtype, shape and bytes. Bytes, since numpy has no bfloat16."""
     with safe_open(file, framework="numpy") as opened:
         names = list(opened.keys())
-        shapes = {name: (opened.get_slice(name).get_dtype(), opened.get_slice(name).get_shape()) for name in names}
+        slices = {name: opened.get_slice(name) for name in names}
+        shapes = {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
     data = file.read_bytes()
-    import json
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8:8 + length])
     found = {}
@@ -43,10 +44,12 @@ class SafeTensors(unittest.TestCase):
                     source = tensors(model(name) / "model.safetensors")
                     found = tensors(folder / "out.safetensors")
                     # What follows from the rest (causal masks) is not stored in between.
-                    self.assertEqual({n for n in source if n not in found}, {n for n in source if n.endswith("attn.bias") or n.endswith("attn.masked_bias")})
+                    masks = {n for n in source if n.endswith((".attn.bias", ".attn.masked_bias"))}
+                    self.assertEqual(set(source) - set(found), masks)
                     for tensor, (dtype, shape, data) in found.items():
                         self.assertEqual(shape, source[tensor][1], tensor)
-                        self.assertTrue(numpy.array_equal(values(dtype, data), values(source[tensor][0], source[tensor][2])), tensor)
+                        expected = values(source[tensor][0], source[tensor][2])
+                        self.assertTrue(numpy.array_equal(values(dtype, data), expected), tensor)
 
 
 def values(dtype, data):
