@@ -36,8 +36,10 @@ fn load(path: &Path) -> TextModel {
 
 fn import(source: &Path, target: &Path, recipe: Recipe) {
     let checkpoint = Checkpoint::open(source).unwrap();
+    let plan = apr::plan(&checkpoint, target, &ConvertOptions::new(recipe)).unwrap();
     apr::convert(&checkpoint, target, &ConvertOptions::new(recipe), &())
         .unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+    assert_eq!(fs::metadata(target).unwrap().len(), plan.estimated_output_size);
 }
 
 /// All logits, of the tokens in one go or one after the other.
