@@ -1,7 +1,7 @@
 //! Every architecture against `transformers`: logits of small random models, from SafeTensors,
 //! `.apr` and GGUF (tests/architectures/make_goldens.py).
 
-use crate::checkpoints::SafeTensors;
+use crate::checkpoints::{SafeTensors, StoredTensor};
 use crate::gguf_file::GgufFile;
 use apr::{Checkpoint, ConvertOptions, LoadOptions, Recipe, TextModel};
 use apr_model::Decoder;
@@ -36,8 +36,10 @@ fn load(path: &Path) -> TextModel {
 
 fn import(source: &Path, target: &Path, recipe: Recipe) {
     let checkpoint = Checkpoint::open(source).unwrap();
+    let plan = apr::plan(&checkpoint, target, &ConvertOptions::new(recipe)).unwrap();
     apr::convert(&checkpoint, target, &ConvertOptions::new(recipe), &())
         .unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+    assert_eq!(fs::metadata(target).unwrap().len(), plan.estimated_output_size);
 }
 
 /// All logits, of the tokens in one go or one after the other.
@@ -211,4 +213,39 @@ fn every_expert_counts() {
     assert!(said.contains(EXPERT) && said.contains("NaN"), "{said}");
     let said = change(&|all, at| all.tensors[at].name = EXPERT.replace(".2.", ".4."));
     assert!(said.contains(EXPERT) && said.contains("missing"), "{said}");
+}
+
+/// Older checkpoints carry masks and frequencies as tensors.
+#[test]
+fn tensors_that_follow_from_the_rest_are_checked_and_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = with_config("pythia", folder.path(), &[]);
+    let weights = source.join("model.safetensors");
+    let published = SafeTensors::read(&weights);
+    let stored = |name: &str, dtype: &str, shape: &[usize], bytes: Vec<u8>| StoredTensor {
+        name: format!("gpt_neox.layers.1.attention.{name}"),
+        dtype: dtype.to_owned(),
+        shape: shape.to_vec(),
+        bytes,
+    };
+    // A quarter of heads of 16: two pairs, of the frequencies 1 and 1/100.
+    let with_frequencies = |low: f32| {
+        let mask = (0..64 * 64).map(|at| u8::from(at % 64 <= at / 64)).collect();
+        let frequencies = [1.0, low].iter().flat_map(|x: &f32| x.to_le_bytes()).collect();
+        let mut all = SafeTensors { tensors: published.tensors.clone() };
+        all.tensors.extend([
+            stored("bias", "BOOL", &[1, 1, 64, 64], mask),
+            stored("masked_bias", "F32", &[], (-1e9_f32).to_le_bytes().to_vec()),
+            stored("rotary_emb.inv_freq", "F32", &[2], frequencies),
+        ]);
+        all.write(&weights);
+    };
+    with_frequencies(0.01);
+    let (tokens, golden) = golden(&source);
+    import(&source, &folder.path().join("model.apr"), Recipe::KEEP);
+    let model = load(&folder.path().join("model.apr"));
+    assert!(error(&logits(model.decoder(), &tokens, tokens.len()), &golden) <= 2e-4);
+    with_frequencies(0.02);
+    let said = refusal(&source, &folder.path().join("other.apr"));
+    assert!(said.contains("inv_freq") && said.contains("differs from the frequencies"), "{said}");
 }

@@ -203,3 +203,82 @@ pub fn gguf_keys(config: &ModelConfig) -> Result<Vec<(String, GgufKey)>, ModelEr
     keys.extend(rope::keys(config));
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RopeScaling, Window};
+    use apr_tensor::{DType, Tensor, TensorLayout};
+
+    /// What a file with these keys says, beside those that every file of llama.cpp has.
+    fn config(
+        arch: &str,
+        keys: &Value,
+        tensors: &[(&str, Vec<f32>)],
+    ) -> Result<ModelConfig, ModelError> {
+        let common = json!({
+            "embedding_length": 2048, "block_count": 16, "attention.head_count": 32,
+            "attention.head_count_kv": 8, "feed_forward_length": 8192, "context_length": 131_072,
+            "attention.layer_norm_rms_epsilon": 1e-5, "rope.dimension_count": 64,
+        });
+        let mut metadata = Metadata::new();
+        metadata.insert("general.architecture".to_owned(), json!(arch));
+        for (key, value) in [&common, keys].into_iter().filter_map(Value::as_object).flatten() {
+            metadata.insert(format!("{arch}.{key}"), value.clone());
+        }
+        let tensor = |name: &str, shape: &[usize], values: &[f32]| {
+            let layout = TensorLayout::new(DType::F32, shape).unwrap();
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (name.to_owned(), Tensor::owned(layout, bytes).unwrap())
+        };
+        let mut all = vec![tensor("token_embd.weight", &[3, 1], &[0.0; 3])];
+        all.extend(tensors.iter().map(|(name, values)| tensor(name, &[values.len()], values)));
+        let container = Container::in_memory("x.gguf".as_ref(), "gguf", metadata, all).unwrap();
+        ModelConfig::from_json(&hf_config(&container)?)
+    }
+
+    #[test]
+    fn one_name_stands_for_three_architectures() {
+        let arch = |keys: Value| config("llama", &keys, &[]).unwrap().arch.name;
+        assert_eq!(arch(json!({})), "llama");
+        assert_eq!(arch(json!({"expert_count": 0})), "llama");
+        assert_eq!(arch(json!({"attention.sliding_window": 4096})), "mistral");
+        assert_eq!(arch(json!({"expert_count": 8, "expert_used_count": 2})), "mixtral");
+        assert!(config("mamba", &json!({}), &[]).unwrap_err().to_string().contains("mamba"));
+    }
+
+    #[test]
+    fn scaling_of_llama_3_is_told_by_its_divisors() {
+        let published = RopeScaling::Llama3 { factor: 32.0, low: 1.0, high: 4.0, original: 8192 };
+        let rope = |divisors| {
+            let keys = json!({"rope.freq_base": 500_000.0});
+            config("llama", &keys, &[("rope_freqs.weight", divisors)]).unwrap().rope.unwrap()
+        };
+        let mut expected = rope(vec![1.0; 32]);
+        expected.scaling = published;
+        assert_eq!(rope(expected.divisors(0)), expected);
+    }
+
+    #[test]
+    fn what_a_file_leaves_out_is_what_llama_cpp_takes() {
+        let keys = json!({"attention.key_length": 256, "attention.sliding_window": 512,
+            "rope.freq_base": 1e6, "rope.scaling.type": "linear", "rope.scaling.factor": 8.0});
+        let gemma = config("gemma3", &keys, &[]).unwrap();
+        assert_eq!((gemma.head_dim, gemma.query_scale), (256, 256.0));
+        assert_eq!(gemma.window, Some(Window { size: 512, every: 6 }));
+        assert_eq!(gemma.rope.unwrap().scaling, RopeScaling::Linear { factor: 8.0 });
+        let local = gemma.local_rope.unwrap();
+        assert_eq!((local.theta, local.scaling), (10_000.0, RopeScaling::None));
+        let large = json!({"attention.key_length": 128, "block_count": 46,
+            "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
+            "attention.sliding_window": 4096});
+        assert_eq!(config("gemma2", &large, &[]).unwrap().query_scale, 64.0);
+        // Older files tell the size of a head by what is rotated; and some scale by YaRN.
+        assert_eq!(
+            config("llama", &json!({"rope.dimension_count": 128}), &[]).unwrap().head_dim,
+            128
+        );
+        let yarn = json!({"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0});
+        assert!(config("qwen2", &yarn, &[]).unwrap_err().to_string().contains("yarn"));
+    }
+}
