@@ -28,8 +28,9 @@ mod q8_0;
 use crate::activations::{GROUPS, PART, Part, group};
 use crate::scalar::blocks;
 use apr_tensor::Block;
-pub(crate) use bits::{IQ4_TABLE, MXFP4_TABLE};
-use bits::{crumbs_of_128, fifth_bits, low_then_high, nibbles_of_64, six_bits};
+pub(crate) use bits::{IQ4_TABLE, MXFP4_TABLE, six_bits};
+use bits::{crumbs_of_128, fifth_bits, low_then_high, nibbles_of_64};
+pub(crate) use q3_k::scale as q3_k_scale;
 
 /// Rows of a panel, and rows that go through a kernel together.
 pub(crate) const PANEL_ROWS: usize = 16;
