@@ -45,7 +45,7 @@ pub(crate) struct BlockKernels {
 }
 
 impl Kernels {
-    /// `"scalar"`, `"avx2"`.
+    /// `"scalar"`, `"avx2"`, `"avx512"`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name

@@ -3,9 +3,10 @@
 #![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _MM_HINT_T0, _mm_and_si128, _mm_loadu_si128, _mm_prefetch,
-    _mm_set1_epi8, _mm_srli_epi16, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32,
-    _mm256_storeu_ps, _mm256_storeu_si256,
+    __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T0, _mm_and_si128, _mm_loadu_si128,
+    _mm_prefetch, _mm_set1_epi8, _mm_srli_epi16, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_set1_epi32, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_set1_epi32, _mm512_storeu_ps,
 };
 
 /// How far weights are asked for in advance: enough to cover the latency of memory at its speed.
@@ -126,6 +127,36 @@ pub(super) fn pairs16(values: &[[i16; 2]; 16]) -> [__m256i; 2] {
 pub(super) fn pair(values: &[i16; 2]) -> __m256i {
     let [low, high] = values.map(i16::to_ne_bytes);
     _mm256_set1_epi32(i32::from_ne_bytes([low[0], low[1], high[0], high[1]]))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn f32_zmm(values: &[f32; 16]) -> __m512 {
+    // SAFETY: the array is the 64 bytes that are read.
+    unsafe { _mm512_loadu_ps(values.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store_f32_zmm(out: &mut [f32; 16], values: __m512) {
+    // SAFETY: the array is the 64 bytes that are written.
+    unsafe { _mm512_storeu_ps(out.as_mut_ptr(), values) }
+}
+
+/// Sixteen pairs in one vector.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn pairs_zmm(values: &[[i16; 2]; 16]) -> __m512i {
+    // SAFETY: the array is the 64 bytes that are read.
+    unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
+}
+
+/// One pair in every lane of the larger vector.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn pair_zmm(values: &[i16; 2]) -> __m512i {
+    let [low, high] = values.map(i16::to_ne_bytes);
+    _mm512_set1_epi32(i32::from_ne_bytes([low[0], low[1], high[0], high[1]]))
 }
 
 #[inline]
