@@ -73,6 +73,13 @@ pub(super) fn bytes32(bytes: &[u8; 32]) -> __m256i {
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn u16x8(values: &[u16; 8]) -> __m128i {
+    // SAFETY: the array is the 16 bytes that are read.
+    unsafe { _mm_loadu_si128(values.as_ptr().cast()) }
+}
+
 /// The low nibbles of sixteen bytes, then the high ones.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
