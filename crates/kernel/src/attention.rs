@@ -39,7 +39,7 @@ pub struct Attention<'a> {
 /// The functions of a table for rows of one kind. They are memory-safe for any lengths; the only
 /// condition on calling them is the instruction set.
 #[derive(Clone, Copy)]
-pub(crate) struct CacheKernels<T: 'static> {
+pub(crate) struct CacheKernels<T> {
     /// `out[p] = dot(query, rows[p * stride..])`.
     pub(crate) scores: unsafe fn(&[f32], Strided<'_, T>, &mut [f32]),
     /// `out += sum of weights[p] * rows[p * stride..]`.
@@ -115,15 +115,13 @@ impl Kernels {
         (rows, stride, at): (CacheRows<'_>, usize, usize),
         out: &mut [f32],
     ) {
-        // SAFETY: the table was handed out after its instruction set was detected.
         match rows {
-            CacheRows::F32(data) => unsafe {
-                (self.cache_f32.scores)(query, Strided { data, stride }.from(at), out);
-            },
-            // SAFETY: as above.
-            CacheRows::F16(data) => unsafe {
-                (self.cache_f16.scores)(query, Strided { data, stride }.from(at), out);
-            },
+            CacheRows::F32(data) => {
+                call(self.cache_f32.scores, query, Strided { data, stride }.from(at), out);
+            }
+            CacheRows::F16(data) => {
+                call(self.cache_f16.scores, query, Strided { data, stride }.from(at), out);
+            }
         }
     }
 
@@ -134,16 +132,25 @@ impl Kernels {
         out: &mut [f32],
     ) {
         match rows {
-            // SAFETY: the table was handed out after its instruction set was detected.
-            CacheRows::F32(data) => unsafe {
-                (self.cache_f32.add_weighted)(weights, Strided { data, stride }.from(at), out);
-            },
-            // SAFETY: as above.
-            CacheRows::F16(data) => unsafe {
-                (self.cache_f16.add_weighted)(weights, Strided { data, stride }.from(at), out);
-            },
+            CacheRows::F32(data) => {
+                call(self.cache_f32.add_weighted, weights, Strided { data, stride }.from(at), out);
+            }
+            CacheRows::F16(data) => {
+                call(self.cache_f16.add_weighted, weights, Strided { data, stride }.from(at), out);
+            }
         }
     }
+}
+
+/// Calls a function of a table.
+fn call<T>(
+    function: unsafe fn(&[f32], Strided<'_, T>, &mut [f32]),
+    input: &[f32],
+    rows: Strided<'_, T>,
+    out: &mut [f32],
+) {
+    // SAFETY: tables are handed out after their instruction sets were detected.
+    unsafe { function(input, rows, out) }
 }
 
 /// What is known of the softmax so far.

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 };
 
 /// ln 2 in two parts, the first of nine bits, so that its products with exponents are exact.
-const LN_2_HIGH: f32 = 0.693_359_375;
+const LN_2_HIGH: f32 = 355.0 / 512.0;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// 1/k! for k = 7 … 2: within ±ln 2 / 2 the terms left out are below 2⁻²⁷.
 const TAYLOR: [f32; 6] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5];
