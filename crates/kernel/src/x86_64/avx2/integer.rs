@@ -9,14 +9,14 @@ use crate::activations::PART;
 use crate::integer::{IntegerKernels, Integers, MAX_PARTS};
 pub(super) use panel::multiply_panel;
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_cvtsi64_si128, _mm_set_epi16, _mm_shuffle_epi8, _mm256_and_si256,
-    _mm256_castsi256_si128, _mm256_cmpeq_epi8, _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi16, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_extracti128_si256,
-    _mm256_mul_ps, _mm256_mullo_epi16, _mm256_or_si256, _mm256_permute2x128_si256,
-    _mm256_set_m128i, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x,
-    _mm256_setr_epi64x, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_srl_epi16, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
-    _mm256_unpacklo_epi64,
+    __m128i, __m256, __m256i, _mm_cvtsi64_si128, _mm_set_epi64x, _mm_shuffle_epi8,
+    _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmpeq_epi8, _mm256_cvtepi8_epi16,
+    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu8_epi32, _mm256_cvtph_ps,
+    _mm256_extracti128_si256, _mm256_mul_ps, _mm256_mullo_epi16, _mm256_or_si256,
+    _mm256_permute2x128_si256, _mm256_set_m128i, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srl_epi16, _mm256_unpackhi_epi32,
+    _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
 };
 use zerocopy::little_endian::U16;
 
@@ -72,8 +72,11 @@ pub(super) const fn integer_kernels<B: Unpack>() -> IntegerKernels {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn halves(bits: [U16; 8]) -> __m256 {
-    let [a, b, c, d, e, f, g, h] = bits.map(|bits| bits.get().cast_signed());
-    _mm256_cvtph_ps(_mm_set_epi16(h, g, f, e, d, c, b, a))
+    let [a, b, c, d, e, f, g, h] = bits.map(|bits| u64::from(bits.get()));
+    // Put together where the vector units have no part in it: they are what is scarce here.
+    let low = a | b << 16 | c << 32 | d << 48;
+    let high = e | f << 16 | g << 32 | h << 48;
+    _mm256_cvtph_ps(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
 }
 
 /// Sixteen unsigned bytes each, widened.
