@@ -9,9 +9,6 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_storeu_ps,
 };
 
-/// How far weights are asked for in advance: enough to cover the latency of memory at its speed.
-const PREFETCH_BYTES: usize = 4096;
-
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn f32x8(values: &[f32; 8]) -> __m256 {
@@ -173,12 +170,12 @@ pub(super) fn store_pairs(out: &mut [[i16; 2]; 8], values: __m256i) {
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) }
 }
 
-/// Asks for the cache line some way after this block. Rows lie one after the other, so that the
-/// next row is on its way before it is begun. The address may lie past the weights: a prefetch is
-/// a hint that reads nothing and cannot fault.
+/// Asks for the cache lines of `len` bytes that begin `offset` bytes after the start of a row. They
+/// may lie past the weights: a prefetch is a hint that reads nothing and cannot fault.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn prefetch_after<T>(block: &T) {
-    let ahead = std::ptr::from_ref(block).cast::<i8>().wrapping_add(PREFETCH_BYTES);
-    _mm_prefetch::<_MM_HINT_T0>(ahead);
+pub(super) fn prefetch(row: &[u8], offset: usize, len: usize) {
+    for line in (0..len).step_by(64) {
+        _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().cast::<i8>().wrapping_add(offset + line));
+    }
 }
