@@ -15,8 +15,8 @@ use std::arch::x86_64::{
     _mm256_extracti128_si256, _mm256_mul_ps, _mm256_mullo_epi16, _mm256_or_si256,
     _mm256_permute2x128_si256, _mm256_set_m128i, _mm256_set1_epi8, _mm256_set1_epi16,
     _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srl_epi16, _mm256_unpackhi_epi32,
-    _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srl_epi16, _mm256_srli_epi16,
+    _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
 };
 use zerocopy::little_endian::U16;
 
@@ -56,11 +56,15 @@ pub(super) fn by_lane(blocks: [__m256i; 8], unit: __m256) -> [__m256; MAX_PARTS]
     transposed(blocks).map(|part| _mm256_mul_ps(_mm256_cvtepi32_ps(part), unit))
 }
 
-/// Eight bytes, each in a lane.
+/// Eight bytes of each of eight blocks, each byte in a lane.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn eight_bytes(bytes: [u8; 8]) -> __m256i {
-    _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(bytes)))
+pub(super) fn eight_rows(bytes: [[u8; 8]; 8]) -> [__m256i; 8] {
+    let mut rows = [_mm256_setzero_si256(); 8];
+    for (row, bytes) in rows.iter_mut().zip(bytes) {
+        *row = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(bytes)));
+    }
+    rows
 }
 
 /// The functions of this instruction set.
@@ -131,6 +135,14 @@ pub(super) fn fifth_bits(low: &[u8; PART / 2], high: &[u8; PART / 8]) -> __m256i
     let of_element = _mm256_and_si256(_mm256_shuffle_epi8(high, bytes), bit);
     let set = _mm256_and_si256(_mm256_cmpeq_epi8(of_element, bit), _mm256_set1_epi8(16));
     _mm256_or_si256(_mm256_set_m128i(second, first), set)
+}
+
+/// The low nibbles of sixteen bytes, and the high ones: as words, bytes have no neighbours to mask.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn nibbles(bytes: &[u8; PART / 2]) -> Halves {
+    let words = _mm256_cvtepu8_epi16(load::bytes16(bytes));
+    [_mm256_and_si256(words, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(words)]
 }
 
 /// The nibbles of a part where 32 bytes hold two: low ones, then high ones.

@@ -1,8 +1,7 @@
 //! Q4_1: nibbles as in Q4_0.
 #![allow(unsafe_code, reason = "methods of a trait for an instruction set are unsafe to call")]
 
-use super::super::load;
-use super::integer::{Halves, Unpack, halves, widen_unsigned};
+use super::integer::{Halves, Unpack, halves, nibbles};
 use crate::integer::MAX_PARTS;
 use apr_tensor::BlockQ4_1;
 use std::arch::x86_64::__m256;
@@ -11,7 +10,7 @@ impl Unpack for BlockQ4_1 {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn unpack(&self, _part: usize) -> Halves {
-        widen_unsigned(load::nibbles(&self.qs))
+        nibbles(&self.qs)
     }
 
     #[inline]

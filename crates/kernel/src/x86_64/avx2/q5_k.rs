@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "methods of a trait for an instruction set are unsafe to call")]
 
 use super::super::load;
-use super::integer::{Halves, Unpack, bits_at, by_lane, eight_bytes, halves, nibbles_of_64, widen};
+use super::integer::{Halves, Unpack, bits_at, by_lane, eight_rows, halves, nibbles_of_64, widen};
 use crate::integer::{MAX_PARTS, six_bits};
 use apr_tensor::BlockQ5_K;
 use std::arch::x86_64::{
@@ -22,13 +22,13 @@ impl Unpack for BlockQ5_K {
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn eight_scales(blocks: &[&Self; 8]) -> [__m256; MAX_PARTS] {
         let unit = halves(blocks.map(|block| block.d));
-        by_lane(blocks.map(|block| eight_bytes(six_bits(&block.scales).scales)), unit)
+        by_lane(eight_rows(blocks.map(|block| six_bits(&block.scales).scales)), unit)
     }
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn eight_offsets(blocks: &[&Self; 8]) -> [[__m256; MAX_PARTS]; 2] {
         let unit = _mm256_xor_ps(halves(blocks.map(|block| block.dmin)), _mm256_set1_ps(-0.0));
-        [by_lane(blocks.map(|block| eight_bytes(six_bits(&block.scales).offsets)), unit); 2]
+        [by_lane(eight_rows(blocks.map(|block| six_bits(&block.scales).offsets)), unit); 2]
     }
 }
