@@ -61,7 +61,8 @@ fn int8_bytes_under_another_type_number_are_refused_at_open() {
         (1, "F16 [192, 512] takes 196608 bytes, found 104448"),
         (2, "Q4_0 [192, 512] takes 55296 bytes, found 104448"),
         (24, "I8 [192, 512] takes 98304 bytes, found 104448"),
-        (3, "unknown type 3"),
+        (3, "Q4_1 [192, 512] takes 61440 bytes, found 104448"),
+        (4, "unknown type 4"),
         (0x1001, "unknown type 4097"),
     ] {
         let (imported, mut forged) = int8();

@@ -1,8 +1,9 @@
 //! GGUF both ways: without loss, with the tokens of the source, and from the file alone.
 
-use crate::gguf_file::GgufFile;
+use crate::gguf_file::{GgufFile, Key};
 use crate::harness::{Golden, Imported, MODELS, PROMPTS, failure, json, model, stdout, text};
 use std::fs;
+use std::path::Path;
 
 /// Writes a shipped model as GGUF by a recipe, or with its own types.
 fn export(name: &str, recipe: Option<&str>, folder: &std::path::Path) -> std::path::PathBuf {
@@ -90,6 +91,38 @@ fn a_gguf_file_is_proven_against_its_source_and_refused_against_another() {
     assert!(said.contains("Q8_0 allows an error of"), "{said}");
     let said = failure(&["verify", text(&file), "--against", text(&model("tiny-qwen2"))]);
     assert!(said.contains("in the source and not in the file"), "{said}");
+}
+
+#[test]
+fn a_model_in_the_other_byte_order_or_in_parts_runs_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = export("tiny-qwen2", Some("int8"), folder.path());
+    let golden = Golden::load("tiny-qwen2", PROMPTS[0]);
+    let tokens = |path: &Path| {
+        json(&["run", text(path), "-p", &golden.prompt, "-n", "16"])["tokens"].clone()
+    };
+    let expected = tokens(&file);
+    let whole = GgufFile::read(&fs::read(&file).unwrap());
+    let turned = folder.path().join("turned.gguf");
+    fs::write(&turned, GgufFile { big_endian: true, ..whole.clone() }.write()).unwrap();
+    assert_eq!(tokens(&turned), expected);
+    stdout(&["verify", text(&turned), "--against", text(&model("tiny-qwen2"))]);
+
+    // The certificates are of the whole file.
+    let whole = whole.without_keys("apr.");
+    let (first, second) = whole.tensors.split_at(7);
+    for (number, tensors) in [(0, first), (1, second)] {
+        let mut part = GgufFile { tensors: tensors.to_vec(), ..whole.clone() };
+        part.keys.retain(|_| number == 0);
+        part.keys.push(Key::number("split.no", 2, number));
+        part.keys.push(Key::number("split.count", 2, 2));
+        part.keys.push(Key::number("split.tensors.count", 5, whole.tensors.len() as u64));
+        let name = format!("part-{:05}-of-00002.gguf", number + 1);
+        fs::write(folder.path().join(name), part.write()).unwrap();
+    }
+    for name in ["part-00001-of-00002.gguf", "part-00002-of-00002.gguf"] {
+        assert_eq!(tokens(&folder.path().join(name)), expected, "{name}");
+    }
 }
 
 #[test]

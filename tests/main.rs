@@ -6,6 +6,7 @@
     reason = "a failed unwrap or cast is a failed test; what is printed explains one"
 )]
 
+mod architectures;
 mod bad_input;
 mod checkpoints;
 mod cli;
@@ -13,7 +14,7 @@ mod conversion;
 mod defect;
 mod encoders;
 mod gguf;
-#[path = "../crates/format/tests/support/gguf_file.rs"]
+#[path = "../crates/format/tests/integration/gguf_file.rs"]
 mod gguf_file;
 mod goldens;
 mod harness;

@@ -167,11 +167,15 @@ impl Checkpoint {
 
     /// How its tensors are named and oriented.
     pub(crate) fn naming(&self) -> Naming {
-        match self.container.format() {
-            apr::NAME => Naming::Canonical,
-            gguf::NAME => Naming::Gguf,
-            _ => Naming::Published,
-        }
+        Naming::of(self.container.format())
+    }
+
+    /// Takes everything but the weights from another checkpoint.
+    pub(crate) fn describe_as(&mut self, other: &Self) {
+        self.config.clone_from(&other.config);
+        self.generation_config.clone_from(&other.generation_config);
+        self.tokenizer.clone_from(&other.tokenizer);
+        self.chat_template.clone_from(&other.chat_template);
     }
 
     /// The parameters of the model.
@@ -215,6 +219,11 @@ impl Checkpoint {
     /// When there is none, or it cannot be loaded.
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
         let missing = || Error::MissingPart { path: self.path.clone(), what: "tokenizer.json" };
+        if self.naming() == Naming::Gguf {
+            return crate::gguf::tokenizer(self.container.metadata())
+                .map_err(|cause| Error::BadPart { path: self.path.clone(), cause })?
+                .ok_or_else(missing);
+        }
         let json = self.tokenizer_json()?.ok_or_else(missing)?;
         Tokenizer::from_json(&json).map_err(Error::token(&self.path))
     }

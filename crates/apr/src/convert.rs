@@ -1,17 +1,16 @@
 //! Conversion: a checkpoint becomes a proven file, or a model in memory.
 
-use crate::checkpoint::key;
-use crate::plan::Target;
-use crate::proof::{Exception, certify};
+use crate::proof::certify;
 use crate::recipe::TypeOverride;
 use crate::source::Source;
+use crate::target::Target;
 use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
-use crate::{derived, gguf, provenance, units, verify};
-use apr_format::{Container, Format, Metadata, apr};
-use apr_model::{ModelConfig, RowOrder};
+use crate::{derived, provenance, units, verify};
+use apr_format::{Container, Metadata, NewTensor, Writer, apr};
+use apr_model::ModelConfig;
 use apr_tensor::{EncodeError, Tensor, TensorView};
 use rayon::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,6 +24,23 @@ pub struct ConvertOptions {
     pub types: Vec<TypeOverride>,
     /// Whether quantized values may be quantized again.
     pub requantize: Requantize,
+    /// Which types floats get where packed types must be decoded.
+    pub floats: Floats,
+    /// Name of the format, if not by the extension of the file.
+    pub format: Option<String>,
+    /// Name of the tokenizer's split in GGUF, if what the tokenizer does has none.
+    pub split: Option<String>,
+}
+
+/// Which types floats get in a SafeTensors file of a source with packed types, which are decoded
+/// to single precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Floats {
+    /// Single precision like the rest.
+    #[default]
+    Single,
+    /// Those of the source.
+    Keep,
 }
 
 /// Whether quantized values may be quantized again: the errors of both times add up.
@@ -41,7 +57,14 @@ impl ConvertOptions {
     /// Convert by this recipe alone.
     #[must_use]
     pub const fn new(recipe: Recipe) -> Self {
-        Self { recipe, types: Vec::new(), requantize: Requantize::Refuse }
+        Self {
+            recipe,
+            types: Vec::new(),
+            requantize: Requantize::Refuse,
+            floats: Floats::Single,
+            format: None,
+            split: None,
+        }
     }
 }
 
@@ -55,26 +78,16 @@ pub fn plan(
     target: &Path,
     options: &ConvertOptions,
 ) -> Result<Plan, Error> {
-    let config = checkpoint.config()?;
-    Plan::new(checkpoint, checkpoint.census(&config)?, &config, (options, format_of(target)?))
+    let conversion = Conversion::new(checkpoint, target, options)?;
+    // Digests of the same length: nothing but the header of the source is read.
+    let metadata = conversion.metadata(provenance::placeholder)?;
+    let format = conversion.target.format;
+    let size = format.file_len(target, &metadata, conversion.new_tensors())?;
+    Ok(conversion.plan.of_file_size(size))
 }
 
-/// The format of a file to be written, by its extension.
-fn format_of(target: &Path) -> Result<Target, Error> {
-    match Format::of_path(target).map(|format| format.name) {
-        Some(apr::NAME) => Ok(Target::Apr),
-        Some(apr_format::gguf::NAME) => Ok(Target::Gguf),
-        _ => Err(no_format(target)),
-    }
-}
-
-fn no_format(target: &Path) -> Error {
-    Error::Argument(format!("{}: the output must end in .apr or .gguf", target.display()))
-}
-
-/// Writes `checkpoint` as the `.apr` or GGUF file `target` and proves it: the file is read back,
-/// and every tensor compared with its source, before it gets its name. The same input gives the
-/// same bytes.
+/// Writes `checkpoint` as the file `target` and proves it: the file is read back, and every tensor
+/// compared with its source, before it gets its name. The same input gives the same bytes.
 ///
 /// Memory beyond the file maps: the largest tensor of the output, and a small buffer per thread.
 ///
@@ -87,46 +100,90 @@ pub fn convert(
     options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<Proof, Error> {
-    let config = checkpoint.config()?;
-    let census = checkpoint.census(&config)?;
-    let derived = derived::check(checkpoint, &config, &census)?;
-    let format = format_of(target)?;
-    let plan = Plan::new(checkpoint, census, &config, (options, format))?;
-    let metadata = match format {
-        Target::Apr => metadata(checkpoint, &plan, derived, progress)?,
-        Target::Gguf => gguf::keys(checkpoint, &config)?,
-    };
-    let container = Format::of_path(target).ok_or_else(|| no_format(target))?;
-    let mut writer = container.create(target, &metadata, plan.new_tensors())?;
-    let order = format.row_order(&config);
-    let by_name: BTreeMap<&str, &PlannedTensor> =
-        plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-    progress.begin(Step::Convert, plan.output_size);
-    for at in 0..plan.tensors.len() {
-        let tensor = by_name[writer.order()[at].name.as_str()];
-        let source = source(checkpoint, tensor, order)?;
-        let bytes = encode(&source, tensor, progress)?;
-        let view = TensorView::new(&tensor.layout, &bytes)
-            .map_err(Error::layout(checkpoint.path(), &tensor.name))?;
-        writer.put(&bytes, &certify(&source, view)?)?;
-    }
+    let conversion = Conversion::new(checkpoint, target, options)?;
+    progress.begin(Step::Hash, checkpoint.container().byte_len());
+    let metadata = conversion.metadata(|bytes| provenance::sha256(bytes, progress))?;
+    progress.end();
+    let format = conversion.target.format;
+    let mut writer = format.create(target, &metadata, conversion.new_tensors())?;
+    progress.begin(Step::Convert, conversion.plan.output_size);
+    conversion.write(&mut writer, progress)?;
     progress.end();
     let mut proof = writer.commit(|path| {
-        let written = Checkpoint::open(path)?;
+        let mut written = Checkpoint::open(path)?;
+        if conversion.target.is_safetensors() {
+            // What lies beside the target may belong to another model.
+            written.describe_as(checkpoint);
+        }
         verify(&written, checkpoint, progress)
     })?;
     proof.file = target.to_path_buf();
-    proof.recipe.clone_from(&plan.recipe);
-    proof.exceptions = plan
-        .tensors
-        .iter()
-        .filter_map(|tensor| {
-            let (tensor, role) = (tensor, tensor.role.clone());
-            let why = tensor.exception.clone()?;
-            Some(Exception { tensor: tensor.name.clone(), role, why })
-        })
-        .collect();
+    proof.recipe.clone_from(&conversion.plan.recipe);
+    proof.exceptions = conversion.plan.exceptions();
     Ok(proof)
+}
+
+/// What is decided before the first byte is written.
+struct Conversion<'a> {
+    checkpoint: &'a Checkpoint,
+    config: ModelConfig,
+    options: &'a ConvertOptions,
+    target: Target,
+    plan: Plan,
+    derived: Value,
+    /// Tensors that are no weights, and are stored as they are.
+    extras: Vec<Source>,
+}
+
+impl<'a> Conversion<'a> {
+    fn new(
+        checkpoint: &'a Checkpoint,
+        path: &Path,
+        options: &'a ConvertOptions,
+    ) -> Result<Self, Error> {
+        let target = Target::new(path, options.format.as_deref())?;
+        let config = checkpoint.config()?;
+        let census = checkpoint.census(&config)?;
+        let derived = derived::check(checkpoint, &config, &census)?;
+        let extras = target.extras(checkpoint, &config, &census)?;
+        let plan = Plan::new(checkpoint, census, &config, (options, target), &extras)?;
+        Ok(Self { checkpoint, config, options, target, plan, derived, extras })
+    }
+
+    fn metadata(&self, digest: impl Fn(&[u8]) -> String) -> Result<Metadata, Error> {
+        let names = (self.plan.recipe.as_str(), self.options.split.as_deref());
+        self.target.metadata(self.checkpoint, &self.config, names, || {
+            Ok((self.derived.clone(), provenance::record(self.checkpoint, digest)?))
+        })
+    }
+
+    fn new_tensors(&self) -> Vec<NewTensor> {
+        let extras = self.extras.iter().map(Source::as_new_tensor);
+        self.plan.tensors.iter().map(PlannedTensor::as_new_tensor).chain(extras).collect()
+    }
+
+    /// Encodes and certifies the tensors in the order of the file.
+    fn write(&self, writer: &mut Writer, progress: &dyn Progress) -> Result<(), Error> {
+        let planned: BTreeMap<&str, &PlannedTensor> =
+            self.plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        let extras: BTreeMap<&str, &Source> =
+            self.extras.iter().map(|extra| (extra.name(), extra)).collect();
+        for at in 0..writer.order().len() {
+            let name = writer.order()[at].name.as_str();
+            if let Some(extra) = extras.get(name) {
+                let view = extra.tensor().view();
+                writer.put(view.bytes(), &certify(extra, view)?)?;
+                continue;
+            }
+            let tensor = planned[name];
+            let source = source(self.checkpoint, &self.config, tensor, self.target)?;
+            let bytes = encode(&source, tensor, progress)?;
+            let view = TensorView::new(&tensor.layout, &bytes)
+                .map_err(Error::layout(self.checkpoint.path(), &tensor.name))?;
+            writer.put(&bytes, &certify(&source, view)?)?;
+        }
+        Ok(())
+    }
 }
 
 /// The model in memory, by this recipe: matrices in the types of the plan, everything that keeps
@@ -137,18 +194,19 @@ pub(crate) fn in_memory(
     recipe: Recipe,
     progress: &dyn Progress,
 ) -> Result<Container, Error> {
-    let (format, order) = (Target::Apr, RowOrder::Halves);
+    let target = Target::memory()?;
     let options = ConvertOptions::new(recipe);
-    let plan = Plan::new(checkpoint, checkpoint.census(config)?, config, (&options, format))?;
+    let plan = Plan::new(checkpoint, checkpoint.census(config)?, config, (&options, target), &[])?;
     // Where matrices must be transposed, the map is let go, so that nothing is held twice.
-    let share = !plan.tensors.iter().any(|tensor| tensor.placed.transposed);
+    let share = !plan.tensors.iter().any(|tensor| tensor.placed.form.transposed);
     let mut tensors = Vec::new();
     progress.begin(Step::Convert, plan.output_size);
     for tensor in &plan.tensors {
-        let source = source(checkpoint, tensor, order)?;
-        let stored = if share && source.is_kept_as(&tensor.layout) {
+        let source = source(checkpoint, config, tensor, target)?;
+        let as_is = source.as_is(&tensor.layout).filter(|_| share);
+        let stored = if let Some(as_is) = as_is {
             progress.advance(tensor.size);
-            source.tensor().clone()
+            as_is.clone()
         } else {
             let bytes = encode(&source, tensor, progress)?.into_owned();
             Tensor::owned(tensor.layout.clone(), bytes)
@@ -166,11 +224,13 @@ pub(crate) fn in_memory(
 
 fn source(
     checkpoint: &Checkpoint,
+    config: &ModelConfig,
     tensor: &PlannedTensor,
-    order: RowOrder,
+    target: Target,
 ) -> Result<Source, Error> {
-    let stored = checkpoint.container().tensor(&tensor.placed.source)?;
-    Ok(Source::new(stored, &tensor.placed, order, checkpoint.path()))
+    let form = target.form(config, &tensor.placed);
+    let source = Source::new(checkpoint.container(), &tensor.placed, form, checkpoint.path())?;
+    tensor.expert.map_or(Ok(source.clone()), |expert| source.expert(expert))
 }
 
 /// The bytes of a tensor in the type of the plan.
@@ -180,9 +240,9 @@ fn encode<'a>(
     progress: &dyn Progress,
 ) -> Result<Cow<'a, [u8]>, Error> {
     let layout = &tensor.layout;
-    if source.is_kept_as(layout) {
+    if let Some(as_is) = source.as_is(layout) {
         progress.advance(tensor.size);
-        return Ok(Cow::Borrowed(source.view().bytes()));
+        return Ok(Cow::Borrowed(as_is.view().bytes()));
     }
     let mut bytes = vec![0; layout.byte_len()];
     let chunk_bytes = source.rows_per_chunk().saturating_mul(layout.row_bytes()).max(1);
@@ -205,29 +265,4 @@ fn encode<'a>(
 fn encode_error(source: &Source, error: EncodeError) -> Error {
     let (path, tensor) = (source.path().to_path_buf(), source.name().to_owned());
     Error::Encode { path, tensor, source: error }
-}
-
-/// Everything about the model that is not a tensor (docs/format.md).
-fn metadata(
-    checkpoint: &Checkpoint,
-    plan: &Plan,
-    derived: Value,
-    progress: &dyn Progress,
-) -> Result<Metadata, Error> {
-    let mut metadata = Metadata::new();
-    let mut set = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            metadata.insert(key.to_owned(), value);
-        }
-    };
-    set(key::ARCHITECTURE, Some(json!(plan.architecture)));
-    set(key::RECIPE, Some(json!(plan.recipe)));
-    set(key::CONFIG, checkpoint.config_json().cloned());
-    set(key::GENERATION_CONFIG, checkpoint.generation_config_json().cloned());
-    set(key::CHAT_TEMPLATE, checkpoint.chat_template().map(Value::from));
-    set(key::DERIVED, Some(derived));
-    set(key::PROVENANCE, Some(provenance::record(checkpoint, progress)?));
-    set(key::SOURCE_METADATA, checkpoint.source_metadata());
-    set(key::TOKENIZER, checkpoint.tokenizer_json()?.map(|json| Value::from(json.into_owned())));
-    Ok(metadata)
 }

@@ -2,7 +2,7 @@
 
 use crate::{Checkpoint, Error};
 use apr_model::{Census, DerivedKind, ModelConfig, ModelError, Part};
-use apr_tensor::{Tensor, TensorError};
+use apr_tensor::{DType, Tensor, TensorError};
 use serde_json::{Value, json};
 
 /// Checks every derived tensor of the source and lists them for the metadata.
@@ -41,11 +41,30 @@ pub(crate) fn check(
                 };
                 entry["value"] = json!(value);
             }
-            DerivedKind::CausalMask | DerivedKind::TiedHead => {}
+            DerivedKind::RopeFrequencies if !are_close(&tensor, frequencies(config)) => {
+                return Err(wrong("differs from the frequencies that config.json implies"));
+            }
+            // The census has compared factors with what they imply.
+            DerivedKind::RopeFactors
+            | DerivedKind::CausalMask
+            | DerivedKind::TiedHead
+            | DerivedKind::RopeFrequencies => {}
         }
         list.push(entry);
     }
     Ok(Value::Array(list))
+}
+
+fn frequencies(config: &ModelConfig) -> Vec<f32> {
+    config.rope.as_ref().map(|rope| rope.frequencies(0)).unwrap_or_default()
+}
+
+/// Whether these are the same numbers, but for the rounding of their type and of powers.
+fn are_close(tensor: &Tensor, expected: Vec<f32>) -> bool {
+    let tolerance = if tensor.layout().dtype() == DType::F32 { 1e-5 } else { 1e-2 };
+    let found = tensor.view().to_f32();
+    let close = |(found, expected): (&f32, &f32)| (found - expected).abs() <= tolerance * expected;
+    found.len() == expected.len() && found.iter().zip(&expected).all(close)
 }
 
 /// Ones up to the diagonal, zeros behind it.
@@ -71,6 +90,6 @@ fn is_embedding(checkpoint: &Checkpoint, census: &Census, head: &Tensor) -> Resu
     else {
         return Ok(false);
     };
-    let embedding = checkpoint.container().tensor(&placed.source)?;
+    let embedding = checkpoint.container().tensor(placed.source())?;
     Ok(embedding.layout() == head.layout() && embedding.view().bytes() == head.view().bytes())
 }

@@ -147,7 +147,7 @@ impl Error {
 
     /// A tensor's layout and bytes were checked when it was opened; should they disagree later,
     /// say which.
-    pub(crate) fn layout(path: &Path, tensor: &str) -> impl FnOnce(TensorError) -> Self {
+    pub(crate) fn layout(path: &Path, tensor: &str) -> impl Fn(TensorError) -> Self {
         move |source| {
             let (path, tensor) = (path.to_path_buf(), tensor.to_owned());
             Self::Encode { path, tensor, source: EncodeError::Shape(source) }

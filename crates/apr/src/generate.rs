@@ -86,7 +86,7 @@ impl TextModel {
         let mut cache =
             self.decoder.cache(prompt_tokens.len() + count).map_err(Error::model(&self.path))?;
         let mut sampler = Sampler::new(options.sampling);
-        let mut stream = self.tokenizer.stream();
+        let mut stream = self.tokenizer.stream_after(&prompt_tokens);
         let mut output = StopFilter::new(&options.stop, on_text);
         let mut seen = prompt_tokens.clone();
         let (start, mut first) = (Instant::now(), None);

@@ -32,6 +32,7 @@ mod proof;
 mod provenance;
 mod recipe;
 mod source;
+mod target;
 mod text_model;
 mod units;
 mod validate;
@@ -39,7 +40,7 @@ mod verify;
 
 pub use apr_model::Sampling;
 pub use checkpoint::Checkpoint;
-pub use convert::{ConvertOptions, Requantize, convert, plan};
+pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
 pub use error::Error;
 pub use eval::{EvalOptions, Evaluation, evaluate};
 pub use generate::{Generate, Generation, Length, StopReason};

@@ -1,47 +1,18 @@
 //! What a conversion will do, tensor by tensor, before it does it.
 
-use crate::convert::{ConvertOptions, Requantize};
+use crate::convert::{ConvertOptions, Floats, Requantize};
+use crate::proof::Exception;
 use crate::recipe::fallback;
+use crate::source::Source;
+use crate::target::{DecodedTypes, Target};
 use crate::units::{self, Table};
 use crate::{Checkpoint, Error};
 use apr_format::NewTensor;
-use apr_model::{Census, ModelConfig, PlacedTensor, RowOrder, TensorRole};
+use apr_model::{Census, ModelConfig, PlacedTensor};
 use apr_tensor::{DType, TensorLayout};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
-
-/// The kind of file that is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// `.apr`, or a model in memory.
-    Apr,
-    /// GGUF.
-    Gguf,
-}
-
-impl Target {
-    /// The type for tensors that no recipe asks anything of; `None` keeps the source's.
-    fn dtype(self, role: TensorRole) -> Option<DType> {
-        // llama.cpp adds norms, biases and positions in single precision only.
-        Some(DType::F32).filter(|_| self == Self::Gguf && !role.is_matrix())
-    }
-
-    fn name(self, placed: &PlacedTensor) -> String {
-        match self {
-            Self::Apr => placed.name.clone(),
-            Self::Gguf => placed.role.gguf_name(placed.layer),
-        }
-    }
-
-    /// The order of the rows within the heads of query and key.
-    pub(crate) const fn row_order(self, config: &ModelConfig) -> RowOrder {
-        match self {
-            Self::Apr => RowOrder::Halves,
-            Self::Gguf => config.arch.gguf_heads,
-        }
-    }
-}
 
 /// What a conversion will do.
 #[derive(Debug, Serialize)]
@@ -62,6 +33,10 @@ pub struct Plan {
     pub output_size: u64,
     /// Bits per element of the output.
     pub bits_per_weight: f64,
+    /// Bytes of the file that will be written, to the byte.
+    pub estimated_output_size: u64,
+    /// Bytes of the tensors in the source, over those of the file.
+    pub reduction_ratio: f64,
 }
 
 /// What a conversion will do with one tensor.
@@ -84,6 +59,9 @@ pub struct PlannedTensor {
     pub exception: Option<String>,
     #[serde(skip)]
     pub(crate) placed: PlacedTensor,
+    /// Which of the experts, if it is that of one.
+    #[serde(skip)]
+    pub(crate) expert: Option<usize>,
     #[serde(skip)]
     pub(crate) layout: TensorLayout,
 }
@@ -94,7 +72,11 @@ impl Plan {
         census: Census,
         config: &ModelConfig,
         (options, target): (&ConvertOptions, Target),
+        extras: &[Source],
     ) -> Result<Self, Error> {
+        let packed = census.tensors.iter().any(|placed| placed.layout.dtype().is_quantized());
+        let single = packed && options.floats == Floats::Single;
+        let decoded = if single { DecodedTypes::Single } else { DecodedTypes::Kept };
         let mut plan = Self {
             architecture: config.arch.name,
             recipe: options.recipe.label(),
@@ -104,33 +86,46 @@ impl Plan {
             input_size: 0,
             output_size: 0,
             bits_per_weight: 0.0,
+            estimated_output_size: 0,
+            reduction_ratio: 0.0,
         };
-        let planner = Planner { checkpoint, config, options, target };
+        let planner = Planner { checkpoint, config, options, target, decoded };
         for placed in census.tensors {
-            let tensor = checkpoint
-                .container()
-                .entry(&placed.source)
-                .ok_or_else(|| Error::Argument(format!("{} vanished", placed.source)))?;
-            let planned = planner.tensor(placed, &tensor.layout)?;
-            plan.elements += units::size(planned.layout.elem_count());
-            plan.input_size += units::size(tensor.layout.byte_len());
-            plan.output_size += planned.size;
-            plan.tensors.push(planned);
+            plan.input_size += units::size(placed.layout.byte_len());
+            for planned in planner.tensors(&placed)? {
+                plan.elements += units::size(planned.layout.elem_count());
+                plan.output_size += planned.size;
+                plan.tensors.push(planned);
+            }
         }
         planner.check_overrides(&plan.tensors)?;
+        for extra in extras {
+            plan.output_size += units::size(extra.as_new_tensor().layout.byte_len());
+        }
         plan.bits_per_weight = plan.output_size as f64 * 8.0 / plan.elements as f64;
         Ok(plan)
     }
 }
 
 impl Plan {
-    /// The tensors of the file, in the order of the model.
-    pub(crate) fn new_tensors(&self) -> Vec<NewTensor> {
-        let new = |tensor: &PlannedTensor| NewTensor {
-            name: tensor.name.clone(),
-            layout: tensor.layout.clone(),
+    pub(crate) fn of_file_size(self, bytes: u64) -> Self {
+        let reduction_ratio = self.input_size as f64 / bytes.max(1) as f64;
+        Self { estimated_output_size: bytes, reduction_ratio, ..self }
+    }
+
+    /// Tensors in another type than the recipe asks for.
+    pub(crate) fn exceptions(&self) -> Vec<Exception> {
+        let exception = |tensor: &PlannedTensor| {
+            let (name, role) = (tensor.name.clone(), tensor.role.clone());
+            Some(Exception { tensor: name, role, why: tensor.exception.clone()? })
         };
-        self.tensors.iter().map(new).collect()
+        self.tensors.iter().filter_map(exception).collect()
+    }
+}
+
+impl PlannedTensor {
+    pub(crate) fn as_new_tensor(&self) -> NewTensor {
+        NewTensor { name: self.name.clone(), layout: self.layout.clone() }
     }
 }
 
@@ -140,52 +135,67 @@ struct Planner<'a> {
     config: &'a ModelConfig,
     options: &'a ConvertOptions,
     target: Target,
+    decoded: DecodedTypes,
 }
 
 impl Planner<'_> {
-    fn tensor(&self, placed: PlacedTensor, source: &TensorLayout) -> Result<PlannedTensor, Error> {
-        let mut shape = source.shape().to_vec();
-        if placed.transposed {
+    /// The tensors that this one becomes: itself, or one for each expert.
+    fn tensors(&self, placed: &PlacedTensor) -> Result<Vec<PlannedTensor>, Error> {
+        let source = placed.layout.dtype();
+        let mut shape = placed.layout.shape().to_vec();
+        if placed.form.transposed != self.target.form(self.config, placed).transposed {
             shape.reverse();
         }
+        let names = self.target.names(self.checkpoint, self.config, placed);
+        let per_expert = names.len() > 1;
+        if per_expert {
+            shape.remove(0);
+        }
         let row = shape.last().copied().unwrap_or(1);
-        let wanted = self.wanted(&placed).unwrap_or(source.dtype());
-        let (dtype, exception) = fit(wanted, row, source.dtype());
-        self.check_source(&placed, source.dtype(), dtype)?;
+        let wanted = self.wanted(&names, placed).unwrap_or(source);
+        let (dtype, exception) = fit(wanted, row, source);
+        self.check_types(placed, source, dtype)?;
         let layout = TensorLayout::new(dtype, &shape)
-            .map_err(Error::layout(self.checkpoint.path(), &placed.source))?;
-        Ok(PlannedTensor {
-            name: self.target.name(&placed),
+            .map_err(Error::layout(self.checkpoint.path(), placed.source()))?;
+        let planned = |(at, name): (usize, String)| PlannedTensor {
+            name,
             role: placed.role.to_string(),
-            shape,
-            source_dtype: source.dtype().name(),
+            shape: shape.clone(),
+            source_dtype: source.name(),
             dtype: dtype.name(),
             size: units::size(layout.byte_len()),
-            exception,
-            placed,
-            layout,
-        })
+            exception: exception.clone(),
+            placed: placed.clone(),
+            expert: Some(at).filter(|_| per_expert),
+            layout: layout.clone(),
+        };
+        Ok(names.into_iter().enumerate().map(planned).collect())
     }
 
     /// The type that is asked for; `None` keeps the source's.
-    fn wanted(&self, placed: &PlacedTensor) -> Option<DType> {
-        let names = [self.target.name(placed), placed.name.clone(), placed.source.clone()];
+    fn wanted(&self, names: &[String], placed: &PlacedTensor) -> Option<DType> {
+        let names = [names, &all_names(placed)].concat();
         let overridden = || {
             let matches = self.options.types.iter().rev().find(|over| over.matches(&names));
             matches.filter(|_| placed.role.is_matrix()).map(|over| over.dtype)
         };
         overridden()
             .or_else(|| self.options.recipe.dtype(placed.role, placed.layer, self.config))
-            .or_else(|| self.target.dtype(placed.role))
+            .or_else(|| self.target.dtype(placed.role, placed.layout.dtype(), self.decoded))
     }
 
     /// Values that were rounded once are rounded again only on request; decoding them is no loss.
-    fn check_source(
+    fn check_types(
         &self,
         placed: &PlacedTensor,
         source: DType,
         stored: DType,
     ) -> Result<(), Error> {
+        if self.target.is_safetensors() && stored.safetensors_name().is_none() {
+            return Err(Error::Argument(format!(
+                "SafeTensors has no type {stored}: choose a recipe of floats, or .apr or .gguf"
+            )));
+        }
         let allowed = source == stored
             || source.is_float()
             || (source.is_quantized()
@@ -193,7 +203,7 @@ impl Planner<'_> {
         if allowed {
             return Ok(());
         }
-        let (path, tensor) = (self.checkpoint.path().to_path_buf(), placed.source.clone());
+        let (path, tensor) = (self.checkpoint.path().to_path_buf(), placed.source().to_owned());
         Err(Error::SourceType { path, tensor, dtype: source })
     }
 
@@ -201,9 +211,8 @@ impl Planner<'_> {
     fn check_overrides(&self, tensors: &[PlannedTensor]) -> Result<(), Error> {
         for over in &self.options.types {
             let matches = |tensor: &PlannedTensor| {
-                let placed = &tensor.placed;
-                let names = [tensor.name.clone(), placed.name.clone(), placed.source.clone()];
-                placed.role.is_matrix() && over.matches(&names)
+                let names = [&[tensor.name.clone()][..], &all_names(&tensor.placed)].concat();
+                tensor.placed.role.is_matrix() && over.matches(&names)
             };
             if !tensors.iter().any(matches) {
                 return Err(Error::Argument(format!(
@@ -213,6 +222,11 @@ impl Planner<'_> {
         }
         Ok(())
     }
+}
+
+/// The names that a tensor has in `.apr` and in the source.
+fn all_names(placed: &PlacedTensor) -> Vec<String> {
+    [&[placed.name.clone()][..], &placed.sources].concat()
 }
 
 /// The type for rows of this many elements: the one that is wanted, else its fallback, else that
@@ -283,6 +297,8 @@ impl fmt::Display for Plan {
             units::bytes(self.input_size),
             units::bytes(self.output_size),
             self.bits_per_weight
-        )
+        )?;
+        let (size, ratio) = (units::count(self.estimated_output_size), self.reduction_ratio);
+        writeln!(f, "the file will have {size} bytes, {ratio:.2} times fewer than the source")
     }
 }

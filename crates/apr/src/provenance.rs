@@ -1,7 +1,7 @@
 //! Where a model came from: the files that were read, by name, size and SHA-256, which is the
 //! digest that model hubs publish.
 
-use crate::{Checkpoint, Error, Progress, Step, units};
+use crate::{Checkpoint, Error, Progress, units};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -19,33 +19,40 @@ const COMPANIONS: [&str; 5] = [
 const STEP: usize = 1 << 24;
 
 /// The record for the metadata: a function of the source files and this program's version.
-pub(crate) fn record(checkpoint: &Checkpoint, progress: &dyn Progress) -> Result<Value, Error> {
-    let container = checkpoint.container();
-    progress.begin(Step::Hash, container.byte_len());
+pub(crate) fn record(
+    checkpoint: &Checkpoint,
+    digest: impl Fn(&[u8]) -> String,
+) -> Result<Value, Error> {
+    let entry = |path: &Path, bytes: &[u8]| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        json!({ "name": name, "size": bytes.len(), "sha256": digest(bytes) })
+    };
     let mut sources = Vec::new();
-    for file in container.files() {
-        sources.push(entry(file.path(), file.bytes().unwrap_or_default(), progress));
+    for file in checkpoint.container().files() {
+        sources.push(entry(file.path(), file.bytes().unwrap_or_default()));
     }
-    progress.end();
     if checkpoint.path().is_dir() {
         for name in COMPANIONS {
             let path = checkpoint.path().join(name);
             if path.is_file() {
-                let bytes = fs::read(&path).map_err(Error::io(&path))?;
-                sources.push(entry(&path, &bytes, &()));
+                sources.push(entry(&path, &fs::read(&path).map_err(Error::io(&path))?));
             }
         }
     }
     Ok(json!({ "tool": "apr", "version": env!("CARGO_PKG_VERSION"), "sources": sources }))
 }
 
-fn entry(path: &Path, bytes: &[u8], progress: &dyn Progress) -> Value {
+/// The SHA-256 of these bytes in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8], progress: &dyn Progress) -> String {
     let mut hasher = Sha256::new();
     for part in bytes.chunks(STEP) {
         hasher.update(part);
         progress.advance(units::size(part.len()));
     }
-    let digest: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    json!({ "name": name, "size": bytes.len(), "sha256": digest })
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is as long as a digest, for a plan.
+pub(crate) fn placeholder(_bytes: &[u8]) -> String {
+    "0".repeat(64)
 }

@@ -19,8 +19,8 @@ const HEAD: &[Part] = &[Part::Head];
 const VALUE: &[Part] = &[Part::Value];
 const FUSED: &[Part] = &[Part::QueryKeyValue];
 const OUTPUT: &[Part] = &[Part::AttentionOutput];
-const DOWN: &[Part] = &[Part::MlpDown];
-const VALUE_AND_DOWN: &[Part] = &[Part::Value, Part::MlpDown];
+const DOWN: &[Part] = &[Part::MlpDown, Part::ExpertDown];
+const VALUE_AND_DOWN: &[Part] = &[Part::Value, Part::MlpDown, Part::ExpertDown];
 
 /// Every recipe.
 pub static RECIPES: &[Recipe] = &[

@@ -1,7 +1,9 @@
-//! A source tensor as the decoder will see it: in single precision, rows by output.
+//! A source tensor as a new file will hold it: in single precision, rows by output, the rows in
+//! the file's order, experts stacked.
 
-use crate::Error;
-use apr_model::{PlacedTensor, RowOrder};
+use crate::{Checkpoint, Error};
+use apr_format::{Container, Hash128, NewTensor};
+use apr_model::{Form, PlacedTensor, RowOrder};
 use apr_tensor::{DType, Tensor, TensorError, TensorLayout, TensorView};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -12,78 +14,166 @@ use std::path::{Path, PathBuf};
 const CHUNK_ELEMS: usize = 1 << 14;
 
 /// A source tensor and how it is to be read.
+#[derive(Clone)]
 pub(crate) struct Source {
-    tensor: Tensor,
+    /// One, or those of all experts: of one layout, their rows follow each other.
+    parts: Vec<Tensor>,
+    /// The layout of all parts together.
+    layout: TensorLayout,
     transposed: bool,
-    rows: Rows,
+    lines: Lines,
+    /// What is added to every value.
+    offset: f32,
     name: String,
+    /// The name of each part.
+    names: Vec<String>,
     path: PathBuf,
 }
 
-/// Which row of the source is which row of the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rows {
-    /// The same.
-    Same,
-    /// Rows of heads of this size: halves of the source become neighbours.
-    HalvesToNeighbours { head_dim: usize },
-    /// Rows of heads of this size: neighbours of the source become halves.
-    NeighboursToHalves { head_dim: usize },
+/// Which line of the source is which line of the result. A line is a row of a matrix, and an
+/// element of a vector.
+#[derive(Debug, Clone, Copy)]
+struct Lines {
+    from: RowOrder,
+    to: RowOrder,
+    heads: usize,
+    head_dim: usize,
 }
 
-impl Rows {
-    fn new(from: RowOrder, to: RowOrder, head_dim: usize) -> Self {
-        match (from, to) {
-            (RowOrder::Halves, RowOrder::Neighbours) => Self::HalvesToNeighbours { head_dim },
-            (RowOrder::Neighbours, RowOrder::Halves) => Self::NeighboursToHalves { head_dim },
-            (RowOrder::Halves, RowOrder::Halves) | (RowOrder::Neighbours, RowOrder::Neighbours) => {
-                Self::Same
-            }
-        }
+impl Lines {
+    fn are_same(self) -> bool {
+        self.from == self.to
     }
 
-    fn of(self, row: usize) -> usize {
-        match self {
-            Self::Same => row,
-            Self::HalvesToNeighbours { head_dim } => {
-                let (head, within) = (row / head_dim, row % head_dim);
-                head * head_dim + within % 2 * (head_dim / 2) + within / 2
-            }
-            Self::NeighboursToHalves { head_dim } => {
-                let (head, within) = (row / head_dim, row % head_dim);
-                let half = head_dim / 2;
-                head * head_dim + within % half * 2 + within / half
-            }
+    fn of(self, line: usize) -> usize {
+        if self.are_same() {
+            return line;
         }
+        let canonical = self.to.canonical(line, self.heads, self.head_dim);
+        self.from.place(canonical, self.heads, self.head_dim)
     }
 }
 
 impl Source {
-    /// The tensor as a file in which the rows of its heads have this order will hold it.
-    pub(crate) fn new(tensor: Tensor, placed: &PlacedTensor, order: RowOrder, path: &Path) -> Self {
-        let (name, path) = (placed.source.clone(), path.to_path_buf());
-        let head_dim = placed.heads.map_or(1, |heads| tensor.layout().row_count() / heads);
-        let rows = Rows::new(placed.row_order, order, head_dim);
-        Self { tensor, transposed: placed.transposed, rows, name, path }
+    /// The tensor as a file in which it has the form `to` will hold it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn new(
+        container: &Container,
+        placed: &PlacedTensor,
+        to: Form,
+        path: &Path,
+    ) -> Result<Self, Error> {
+        let tensors = placed.sources.iter().map(|name| container.tensor(name));
+        let (from, to_order) = (placed.form.row_order, to.row_order);
+        let (heads, head_dim) = (placed.heads, placed.head_dim);
+        Ok(Self {
+            parts: tensors.collect::<Result<_, _>>()?,
+            layout: placed.layout.clone(),
+            transposed: placed.form.transposed != to.transposed,
+            lines: Lines { from, to: to_order, heads, head_dim },
+            offset: to.offset - placed.form.offset,
+            name: placed.source().to_owned(),
+            names: placed.sources.clone(),
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// The part of one expert.
+    ///
+    /// # Errors
+    /// When there is no such expert.
+    pub(crate) fn expert(self, at: usize) -> Result<Self, Error> {
+        let experts = self.layout.shape().first().copied().unwrap_or_default();
+        let rows = self.layout.row_count() / experts.max(1);
+        let (part, name) = match (&self.parts[..], &self.names[..]) {
+            ([stack], [name]) => (stack.rows(at * rows..(at + 1) * rows), name.clone()),
+            (parts, names) => (Ok(parts[at].clone()), names[at].clone()),
+        };
+        let part = part.map_err(Error::layout(&self.path, &self.name))?;
+        let layout = part.layout().clone();
+        Ok(Self { parts: vec![part], layout, names: vec![name.clone()], name, ..self })
+    }
+
+    /// A tensor of the source that is copied.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn as_it_is(checkpoint: &Checkpoint, name: &str) -> Result<Self, Error> {
+        let tensor = checkpoint.container().tensor(name)?;
+        Ok(Self::unchanged(tensor, name, checkpoint.path()))
+    }
+
+    fn unchanged(tensor: Tensor, name: &str, path: &Path) -> Self {
+        let order = RowOrder::Halves;
+        Self {
+            layout: tensor.layout().clone(),
+            parts: vec![tensor],
+            transposed: false,
+            lines: Lines { from: order, to: order, heads: 1, head_dim: 1 },
+            offset: 0.0,
+            name: name.to_owned(),
+            names: vec![name.to_owned()],
+            path: path.to_path_buf(),
+        }
+    }
+
+    /// Values that come from no file, as they are.
+    ///
+    /// # Errors
+    /// When there are more than can be stored.
+    pub(crate) fn of_values(name: &str, values: &[f32]) -> Result<Self, Error> {
+        let as_error = Error::layout(Path::new("(the configuration)"), name);
+        let layout = TensorLayout::new(DType::F32, &[values.len()]).map_err(&as_error)?;
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let tensor = Tensor::owned(layout, bytes).map_err(&as_error)?;
+        Ok(Self::unchanged(tensor, name, Path::new("(the configuration)")))
+    }
+
+    /// The tensor of a file that holds it as it is.
+    pub(crate) fn as_new_tensor(&self) -> NewTensor {
+        NewTensor { name: self.name().to_owned(), layout: self.layout.clone() }
+    }
+
+    /// The first of its parts.
+    pub(crate) fn tensor(&self) -> &Tensor {
+        &self.parts[0]
     }
 
     pub(crate) fn dtype(&self) -> DType {
-        self.tensor.layout().dtype()
+        self.layout.dtype()
     }
 
-    pub(crate) fn view(&self) -> TensorView<'_> {
-        self.tensor.view()
+    /// The tensor itself, its bytes where they lie, if a tensor of this layout is nothing else.
+    pub(crate) fn as_is(&self, layout: &TensorLayout) -> Option<&Tensor> {
+        match &self.parts[..] {
+            [only] if self.is_kept_as(layout) => Some(only),
+            _ => None,
+        }
     }
 
-    /// The tensor itself, its bytes where they lie.
-    pub(crate) fn tensor(&self) -> &Tensor {
-        &self.tensor
+    /// Whether these are the bytes of the source.
+    pub(crate) fn has_bytes(&self, mut bytes: &[u8]) -> bool {
+        self.parts.iter().all(|part| {
+            let part = part.view().bytes();
+            let Some((first, rest)) = bytes.split_at_checked(part.len()) else { return false };
+            bytes = rest;
+            first == part
+        }) && bytes.is_empty()
+    }
+
+    /// The digest of its bytes, one part after the other.
+    pub(crate) fn hash(&self) -> Hash128 {
+        let parts: Vec<&[u8]> = self.parts.iter().map(|part| part.view().bytes()).collect();
+        Hash128::of_parts(&parts)
     }
 
     pub(crate) const fn transposed(&self) -> bool {
         self.transposed
     }
 
+    /// Its name, for messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -94,12 +184,23 @@ impl Source {
 
     /// Whether a tensor of this layout is a copy of the source, byte for byte.
     pub(crate) fn is_kept_as(&self, layout: &TensorLayout) -> bool {
-        self.keeps_bytes_of_rows(layout) && self.rows == Rows::Same
+        self.keeps_bytes_of_rows(layout) && self.lines.are_same()
     }
 
     /// Whether every row of a tensor of this layout is a row of the source, byte for byte.
     pub(crate) fn keeps_bytes_of_rows(&self, layout: &TensorLayout) -> bool {
-        !self.transposed && self.dtype() == layout.dtype()
+        let keeps_rows = self.lines.are_same() || !self.is_vector();
+        !self.transposed && self.dtype() == layout.dtype() && self.offset == 0.0 && keeps_rows
+    }
+
+    fn is_vector(&self) -> bool {
+        self.layout.shape().len() < 2
+    }
+
+    /// A row of the source, with the part that has it.
+    fn row(&self, row: usize) -> (TensorView<'_>, Range<usize>) {
+        let rows = self.layout.row_count() / self.parts.len();
+        (self.parts[row / rows].view(), row % rows..row % rows + 1)
     }
 
     /// The bytes of a range of rows.
@@ -107,18 +208,17 @@ impl Source {
     /// # Errors
     /// When the tensor does not have these rows.
     pub(crate) fn copy_rows(&self, rows: Range<usize>, out: &mut [u8]) -> Result<(), TensorError> {
-        let row_bytes = self.tensor.layout().row_bytes();
+        let row_bytes = self.layout.row_bytes();
         for (row, out) in rows.zip(out.chunks_exact_mut(row_bytes.max(1))) {
-            let row = self.rows.of(row);
-            out.copy_from_slice(self.view().row_bytes(row..row + 1)?);
+            let (part, row) = self.row(self.lines.of(row));
+            out.copy_from_slice(part.row_bytes(row)?);
         }
         Ok(())
     }
 
     /// `[rows, cols]` as the decoder sees them.
     pub(crate) fn rows_and_cols(&self) -> (usize, usize) {
-        let layout = self.tensor.layout();
-        let (rows, cols) = (layout.row_count(), layout.row_elems());
+        let (rows, cols) = (self.layout.row_count(), self.layout.row_elems());
         if self.transposed { (cols, rows) } else { (rows, cols) }
     }
 
@@ -133,7 +233,9 @@ impl Source {
 
     pub(crate) fn rows_per_chunk(&self) -> usize {
         let (_, cols) = self.rows_and_cols();
-        (CHUNK_ELEMS / cols.max(1)).max(1)
+        // Rows of the result that are columns of the source are whole blocks there.
+        let block = if self.transposed { self.dtype().block_elems() } else { 1 };
+        (CHUNK_ELEMS / cols.max(1)).max(1).next_multiple_of(block)
     }
 
     /// The values of a range of rows.
@@ -143,29 +245,51 @@ impl Source {
     pub(crate) fn read(&self, rows: Range<usize>) -> Result<Vec<f32>, Error> {
         let (_, cols) = self.rows_and_cols();
         let mut values = vec![0.0; rows.len() * cols];
-        let read = match (self.transposed, self.rows) {
-            (true, _) => self.read_transposed(&rows, &mut values),
-            (false, Rows::Same) => self.view().decode_rows(rows.clone(), &mut values),
-            (false, Rows::HalvesToNeighbours { .. } | Rows::NeighboursToHalves { .. }) => {
+        let read = match (self.transposed, &self.parts[..]) {
+            (true, [only, ..]) => self.read_transposed(only.view(), &rows, &mut values),
+            (false, [only]) if self.lines.are_same() => {
+                only.view().decode_rows(rows.clone(), &mut values)
+            }
+            _ if self.is_vector() => self.read_vector(&mut values),
+            _ => {
                 rows.clone().zip(values.chunks_exact_mut(cols.max(1))).try_for_each(|(row, out)| {
-                    let row = self.rows.of(row);
-                    self.view().decode_rows(row..row + 1, out)
+                    let (part, row) = self.row(self.lines.of(row));
+                    part.decode_rows(row, out)
                 })
             }
         };
-        read.map_err(Error::layout(&self.path, &self.name))?;
+        read.map_err(Error::layout(&self.path, self.name()))?;
+        if self.offset != 0.0 {
+            values.iter_mut().for_each(|value| *value += self.offset);
+        }
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(at) => Err(self.not_finite(rows.start * cols + at, values[at])),
         }
     }
 
+    /// A vector whose elements change their places.
+    fn read_vector(&self, values: &mut [f32]) -> Result<(), TensorError> {
+        let mut source = vec![0.0; values.len()];
+        let (part, row) = self.row(0);
+        part.decode_rows(row, &mut source)?;
+        for (at, value) in values.iter_mut().enumerate() {
+            *value = source[self.lines.of(at)];
+        }
+        Ok(())
+    }
+
     /// Column `r` of the source is row `r` of the result.
-    fn read_transposed(&self, rows: &Range<usize>, values: &mut [f32]) -> Result<(), TensorError> {
+    fn read_transposed(
+        &self,
+        tensor: TensorView<'_>,
+        rows: &Range<usize>,
+        values: &mut [f32],
+    ) -> Result<(), TensorError> {
         let (_, cols) = self.rows_and_cols();
         let mut slice = vec![0.0; rows.len()];
         for col in 0..cols {
-            self.view().decode_columns(col, rows.clone(), &mut slice)?;
+            tensor.decode_columns(col, rows.clone(), &mut slice)?;
             for (row, value) in slice.iter().enumerate() {
                 values[row * cols + col] = *value;
             }
@@ -176,12 +300,17 @@ impl Source {
     /// `at` counts elements in the order in which they were read.
     fn not_finite(&self, at: usize, value: f32) -> Error {
         let (_, cols) = self.rows_and_cols();
-        let shape = self.tensor.layout().shape();
-        let at = self.rows.of(at / cols) * cols + at % cols;
+        let at = if self.is_vector() {
+            self.lines.of(at)
+        } else {
+            self.lines.of(at / cols) * cols + at % cols
+        };
+        let part = self.layout.elem_count() / self.parts.len();
+        let (tensor, mut rest) = (self.names[at / part].clone(), at % part);
         let index = if self.transposed {
             vec![at % cols, at / cols]
         } else {
-            let mut rest = at;
+            let shape = self.parts[0].layout().shape();
             let mut index: Vec<usize> = shape
                 .iter()
                 .rev()
@@ -194,20 +323,6 @@ impl Source {
             index.reverse();
             index
         };
-        Error::NotFinite { path: self.path.clone(), tensor: self.name.clone(), index, value }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn row_orders_undo_each_other() {
-        let there = Rows::HalvesToNeighbours { head_dim: 6 };
-        let back = Rows::NeighboursToHalves { head_dim: 6 };
-        let order: Vec<usize> = (0..12).map(|row| there.of(row)).collect();
-        assert_eq!(order, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
-        assert!((0..12).all(|row| there.of(back.of(row)) == row));
+        Error::NotFinite { path: self.path.clone(), tensor, index, value }
     }
 }

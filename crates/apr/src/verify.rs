@@ -73,13 +73,12 @@ fn prove(
 ) -> Result<ProvenTensor, Error> {
     let fail =
         |failure| Error::Proof { path: stored.path().to_path_buf(), source: Box::new(failure) };
-    let tensor = || in_stored.source.clone();
+    let tensor = || in_stored.source().to_owned();
     let container = stored.container();
-    let stored_tensor = container.tensor(&in_stored.source)?;
-    let source_tensor = source.container().tensor(&in_source.source)?;
-    let source = Source::new(source_tensor, in_source, in_stored.row_order, source.path());
+    let stored_tensor = container.tensor(in_stored.source())?;
+    let source = Source::new(source.container(), in_source, in_stored.form, source.path())?;
     let certificate = certify(&source, stored_tensor.view())?;
-    let entry = container.entry(&in_stored.source);
+    let entry = container.entry(in_stored.source());
     if let Some(claimed) = entry.and_then(|entry| entry.certificate) {
         let (expected, found) = (claimed.source_hash, certificate.source_hash);
         if expected != found {
@@ -93,5 +92,5 @@ fn prove(
     let hash = entry.and_then(|entry| entry.hash);
     let hash = hash.unwrap_or_else(|| Hash128::of(stored_tensor.view().bytes()));
     let layout = stored_tensor.layout();
-    Ok(ProvenTensor::new(&in_stored.source, in_stored.role, layout, hash, certificate))
+    Ok(ProvenTensor::new(in_stored.source(), in_stored.role, layout, hash, certificate))
 }

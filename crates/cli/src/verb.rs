@@ -2,6 +2,7 @@
 
 mod convert_args;
 mod eval;
+mod export;
 mod import;
 mod inspect;
 mod list;
@@ -33,10 +34,12 @@ macro_rules! verbs {
 }
 
 verbs! {
-    /// Turn a published checkpoint into one proven file, .apr or .gguf
+    /// Turn a published checkpoint into one proven file: .apr, .gguf or .safetensors
     Import(import),
     /// Turn a model file into another format, every tensor proven
     Convert(import),
+    /// Write a model for other programs: GGUF, or SafeTensors with packed tensors decoded
+    Export(export),
     /// Store a model in fewer bits, every tensor proven
     Quantize(quantize),
     /// Continue a text

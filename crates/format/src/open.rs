@@ -13,7 +13,7 @@ use std::path::Path;
 /// Bytes that suffice to recognise every format.
 const PREFIX_BYTES: usize = 64;
 /// Limit of a header that comes through a pipe: far above any model's.
-const MAX_PIPED_HEADER: u64 = 1 << 31;
+const MAX_PIPED_HEADER: u64 = 1 << 28;
 
 /// What a header says. Ranges of the tensors count from the start of the file.
 pub(crate) struct Parsed {
@@ -102,6 +102,21 @@ impl Format {
     ) -> Result<Writer, FormatError> {
         let plan = (self.new_file)(metadata, tensors).map_err(FormatError::malformed(target))?;
         Writer::create(target, plan)
+    }
+
+    /// The size in bytes of a file of this format, `target`, that was [created](Self::create) with
+    /// these.
+    ///
+    /// # Errors
+    /// When the format cannot hold a key or a tensor.
+    pub fn file_len(
+        &self,
+        target: &Path,
+        metadata: &Metadata,
+        tensors: Vec<NewTensor>,
+    ) -> Result<u64, FormatError> {
+        let plan = (self.new_file)(metadata, tensors).map_err(FormatError::malformed(target))?;
+        Ok(plan.file_len())
     }
 }
 
@@ -223,4 +238,46 @@ fn container(
     };
     container.sort()?;
     Ok(container)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Counts what is read.
+    struct Counted<R>(R, u64);
+
+    impl<R: Read> Read for Counted<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let read = self.0.read(buffer)?;
+            self.1 = self.1.saturating_add(to_u64(read));
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn of_a_pipe_little_more_than_the_header_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let tokens: Vec<String> = (0..20_000).map(|at| format!("token {at}")).collect();
+        let metadata = json!({ "general.architecture": "test", "tokens": tokens });
+        let format = Format::of_path(&path).unwrap();
+        let writer = format.create(&path, metadata.as_object().unwrap(), Vec::new()).unwrap();
+        writer.commit(|_| Ok::<_, FormatError>(())).unwrap();
+        let header = fs::read(&path).unwrap();
+        let mut stream = Counted(header.chain(io::repeat(0)), 0);
+        let container = read_header(Path::new("-"), &mut stream).unwrap();
+        assert_eq!(container.metadata(), open(&path).unwrap().metadata());
+        assert!(stream.1 < 2 * fs::metadata(&path).unwrap().len(), "{} bytes", stream.1);
+    }
+
+    #[test]
+    fn a_count_that_no_header_justifies_ends_the_reading_of_a_pipe() {
+        let header = [&b"GGUF\x03\0\0\0"[..], &[0; 8], &u64::MAX.to_le_bytes()].concat();
+        let mut stream = Counted(header.chain(io::repeat(0)), 0);
+        let said = read_header(Path::new("-"), &mut stream).err().unwrap().to_string();
+        assert!(said.contains("header of 18446744073709551615 bytes"), "{said}");
+        assert_eq!(stream.1, to_u64(PREFIX_BYTES));
+    }
 }

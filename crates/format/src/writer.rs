@@ -50,6 +50,18 @@ pub(crate) struct NewFile {
     pub(crate) complete: Box<Complete>,
 }
 
+impl NewFile {
+    /// The size of the whole file.
+    pub(crate) fn file_len(&self) -> u64 {
+        let end = self.tensors.iter().fold(0_u64, |end, tensor| {
+            let begin = end.checked_next_multiple_of(self.alignment).unwrap_or(u64::MAX);
+            begin.saturating_add(to_u64(tensor.layout.byte_len()))
+        });
+        let padded = end.checked_next_multiple_of(self.alignment).filter(|_| self.pads_end);
+        to_u64(self.head.len()).saturating_add(padded.unwrap_or(end))
+    }
+}
+
 /// A file that is being written, tensor by tensor. Nothing of a tensor stays in memory.
 pub struct Writer {
     target: PathBuf,

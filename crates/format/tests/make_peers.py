@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 DATA = Path(__file__).parent / "data"
+Kind = gguf.GGMLQuantizationType
 RANDOM = np.random.default_rng(3)
 
 
@@ -26,8 +27,13 @@ def write_gguf(path: Path, **options: int) -> None:
     values = np.random.default_rng(3).standard_normal((4, 64)).astype(np.float32)
     writer.add_tensor("single", values)
     writer.add_tensor("half", values[:, :5].astype(np.float16))
-    for kind in (gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_0):
+    for kind in (Kind.BF16, Kind.Q8_0, Kind.Q4_0):
         writer.add_tensor(kind.name.lower(), gguf.quants.quantize(values, kind), raw_dtype=kind)
+    # Of these only the order of the bytes matters.
+    for kind in (Kind.Q4_K, Kind.Q6_K, Kind.MXFP4):
+        _, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+        blocks = np.random.default_rng(3).integers(0, 256, size=(1, 2 * block_bytes), dtype=np.uint8)
+        writer.add_tensor(kind.name.lower(), blocks, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -54,7 +60,7 @@ def main() -> None:
     shutil.copy(DATA / "little.gguf", DATA / "big.gguf")
     convert = [sys.executable, "-m", "gguf.scripts.gguf_convert_endian", str(DATA / "big.gguf"), "big"]
     subprocess.run(convert, input=b"YES\n", check=True)
-    write_gguf(DATA / "split.gguf", split_max_tensors=2)
+    write_gguf(DATA / "split.gguf", split_max_tensors=4)
     write_safetensors(DATA / "reference.safetensors")
 
 

@@ -3,14 +3,38 @@
 //! To add one: a file in `arch/` with its description, and its line in [`ARCHS`]. The decoder
 //! changes only if a description needs a variant that no architecture had before.
 
+mod form;
+mod gemma;
 mod gpt2;
+mod gpt_neox;
+mod keys;
 mod llama;
-mod qwen2;
+mod mistral;
+mod moe;
+mod phi3;
+mod qwen;
+mod role;
 
-use std::fmt;
+pub use form::{Form, RowOrder};
+pub use keys::{ConfigKeys, ExpertKeys, Requirement, Setting, ShareKey};
+pub use role::{Param, Part, TensorRole};
+
+use role::in_layer;
 
 /// Every architecture that runs.
-pub static ARCHS: &[&Arch] = &[&llama::LLAMA, &qwen2::QWEN2, &gpt2::GPT2];
+pub static ARCHS: &[&Arch] = &[
+    &llama::LLAMA,
+    &mistral::MISTRAL,
+    &moe::MIXTRAL,
+    &qwen::QWEN2,
+    &qwen::QWEN3,
+    &moe::QWEN3_MOE,
+    &phi3::PHI3,
+    &gemma::GEMMA2,
+    &gemma::GEMMA3,
+    &gpt_neox::GPT_NEOX,
+    &gpt2::GPT2,
+];
 
 /// What the decoder and the importer need to know of an architecture.
 #[derive(Debug)]
@@ -19,10 +43,16 @@ pub struct Arch {
     pub name: &'static str,
     /// Class name, as in `architectures` of `config.json`.
     pub class: &'static str,
-    /// Normalisation before attention, before the MLP, and at the end.
+    /// Name in GGUF files, which several may share.
+    pub gguf: &'static str,
+    /// What the embedding is multiplied with.
+    pub embedding_scale: EmbeddingScale,
+    /// Every normalisation.
     pub norm: Norm,
     /// How positions enter.
     pub position: Position,
+    /// Which layers see only the positions just before.
+    pub window: WindowRule,
     /// The feed-forward block.
     pub mlp: Mlp,
     /// Where `config.json` keeps the parameters.
@@ -39,11 +69,22 @@ pub struct Arch {
     pub derived: &'static [DerivedName],
 }
 
-/// Normalisation of a vector of `hidden_size`.
+/// What the embedding is multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbeddingScale {
+    /// Nothing.
+    One,
+    /// The square root of `hidden_size`.
+    SqrtHidden,
+}
+
+/// Normalisation of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Norm {
     /// x / √(mean x² + ε) · weight (Zhang & Sennrich 2019).
     Rms,
+    /// The same with 1 + weight: what is stored is the distance from one.
+    RmsPlusOne,
     /// (x − mean x) / √(var x + ε) · weight + bias (Ba et al. 2016).
     Layer,
 }
@@ -51,10 +92,26 @@ pub enum Norm {
 /// How positions enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
-    /// Queries and keys are rotated, element i with element i + head_dim/2 (Su et al. 2021).
-    Rope,
+    /// Queries and keys are rotated, element i with element i + d/2 of the first d of a head (Su
+    /// et al. 2021). Beside the plain one, these kinds of scaling are built, by their names in
+    /// `config.json`.
+    Rope {
+        /// Kinds of scaling.
+        scalings: &'static [&'static str],
+    },
     /// A learned row per position is added to the embedding.
     Learned,
+}
+
+/// Which layers see only so many positions (Beltagy et al. 2020).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowRule {
+    /// None, and there is no setting for it.
+    Never,
+    /// All of them, if `sliding_window` is a number.
+    All,
+    /// All but every n-th; `layer_types` or `sliding_window_pattern` may say otherwise.
+    AllButEvery(usize),
 }
 
 /// The non-linearity of the MLP.
@@ -62,7 +119,9 @@ pub enum Position {
 pub enum Activation {
     /// x · σ(x).
     Silu,
-    /// The tanh approximation of GELU (Hendrycks & Gimpel 2016), `gelu_new` in transformers.
+    /// x · Φ(x) with the exact error function (Hendrycks & Gimpel 2016), `gelu` in transformers.
+    Gelu,
+    /// Its tanh approximation, `gelu_new` and `gelu_pytorch_tanh` in transformers.
     GeluTanh,
 }
 
@@ -73,205 +132,8 @@ pub enum Mlp {
     Gated(Activation),
     /// down(act(up(x))).
     Plain(Activation),
-}
-
-/// Names of the parameters in `config.json`.
-#[derive(Debug)]
-pub struct ConfigKeys {
-    /// Width of the residual stream.
-    pub hidden_size: &'static str,
-    /// Number of layers.
-    pub layers: &'static str,
-    /// Number of query heads.
-    pub heads: &'static str,
-    /// Number of key and value heads; `None` where it is always that of the query heads.
-    pub kv_heads: Option<&'static str>,
-    /// Width of the MLP.
-    pub mlp_size: &'static str,
-    /// What a null or absent MLP width means, in multiples of the hidden size, where the
-    /// architecture defines that.
-    pub mlp_default: Option<usize>,
-    /// Number of rows of the embedding.
-    pub vocab_size: &'static str,
-    /// Longest sequence.
-    pub max_positions: &'static str,
-    /// ε of the norms.
-    pub norm_eps: &'static str,
-    /// Whether the head is the embedding when the key `tie_word_embeddings` is absent.
-    pub tied_default: bool,
-}
-
-/// A setting of `config.json` that must be absent, null, or equal to this value.
-#[derive(Debug)]
-pub struct Requirement {
-    /// Key; `a.b` is the key `b` of the object `a`.
-    pub key: &'static str,
-    /// The one supported value.
-    pub value: Setting,
-}
-
-/// A value in `config.json`.
-#[derive(Debug, Clone, Copy)]
-pub enum Setting {
-    /// Absent or null.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// A string.
-    Text(&'static str),
-    /// A number.
-    Number(f64),
-}
-
-/// A part of the model that has parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
-    /// Token embedding, `[vocab, hidden]`.
-    TokenEmbedding,
-    /// Position table, `[positions, hidden]`.
-    PositionEmbedding,
-    /// Norm before attention, `[hidden]`.
-    AttentionNorm,
-    /// Query projection, `[heads · head_dim, hidden]`.
-    Query,
-    /// Key projection, `[kv_heads · head_dim, hidden]`.
-    Key,
-    /// Value projection, `[kv_heads · head_dim, hidden]`.
-    Value,
-    /// Query, key and value in one, `[(heads + 2 · kv_heads) · head_dim, hidden]`.
-    QueryKeyValue,
-    /// Attention output projection, `[hidden, heads · head_dim]`.
-    AttentionOutput,
-    /// Norm before the MLP, `[hidden]`.
-    MlpNorm,
-    /// MLP gate, `[mlp, hidden]`.
-    MlpGate,
-    /// MLP up projection, `[mlp, hidden]`.
-    MlpUp,
-    /// MLP down projection, `[hidden, mlp]`.
-    MlpDown,
-    /// Norm after the last layer, `[hidden]`.
-    FinalNorm,
-    /// Output head, `[vocab, hidden]`.
-    Head,
-}
-
-impl Part {
-    /// Its name, for people.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TokenEmbedding => "token embedding",
-            Self::PositionEmbedding => "position embedding",
-            Self::AttentionNorm => "attention norm",
-            Self::Query => "attention query",
-            Self::Key => "attention key",
-            Self::Value => "attention value",
-            Self::QueryKeyValue => "attention query/key/value",
-            Self::AttentionOutput => "attention output",
-            Self::MlpNorm => "MLP norm",
-            Self::MlpGate => "MLP gate",
-            Self::MlpUp => "MLP up",
-            Self::MlpDown => "MLP down",
-            Self::FinalNorm => "final norm",
-            Self::Head => "output head",
-        }
-    }
-
-    /// Its name in GGUF files, which do not distinguish architectures; `{}` stands for the layer.
-    const fn gguf_name(self) -> &'static str {
-        match self {
-            Self::TokenEmbedding => "token_embd",
-            Self::PositionEmbedding => "position_embd",
-            Self::AttentionNorm => "blk.{}.attn_norm",
-            Self::Query => "blk.{}.attn_q",
-            Self::Key => "blk.{}.attn_k",
-            Self::Value => "blk.{}.attn_v",
-            Self::QueryKeyValue => "blk.{}.attn_qkv",
-            Self::AttentionOutput => "blk.{}.attn_output",
-            Self::MlpNorm => "blk.{}.ffn_norm",
-            Self::MlpGate => "blk.{}.ffn_gate",
-            Self::MlpUp => "blk.{}.ffn_up",
-            Self::MlpDown => "blk.{}.ffn_down",
-            Self::FinalNorm => "output_norm",
-            Self::Head => "output",
-        }
-    }
-
-    /// Whether there is one in every layer.
-    #[must_use]
-    pub const fn is_per_layer(self) -> bool {
-        !matches!(
-            self,
-            Self::TokenEmbedding | Self::PositionEmbedding | Self::FinalNorm | Self::Head
-        )
-    }
-}
-
-/// Which of a part's parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Param {
-    /// The matrix, table or scale.
-    Weight,
-    /// What is added.
-    Bias,
-}
-
-/// What a tensor is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TensorRole {
-    /// Part of the model.
-    pub part: Part,
-    /// Which of its parameters.
-    pub param: Param,
-}
-
-impl TensorRole {
-    /// Whether this is a matrix that activations are multiplied with (or, for the token
-    /// embedding, rows are looked up in): what recipes quantize.
-    #[must_use]
-    pub const fn is_matrix(self) -> bool {
-        matches!(self.param, Param::Weight)
-            && !matches!(
-                self.part,
-                Part::PositionEmbedding | Part::AttentionNorm | Part::MlpNorm | Part::FinalNorm
-            )
-    }
-}
-
-impl TensorRole {
-    /// Its name in GGUF files.
-    #[must_use]
-    pub fn gguf_name(self, layer: Option<usize>) -> String {
-        let suffix = match self.param {
-            Param::Weight => ".weight",
-            Param::Bias => ".bias",
-        };
-        in_layer(self.part.gguf_name(), layer) + suffix
-    }
-}
-
-impl TensorName {
-    /// Its Hugging Face name in a layer.
-    #[must_use]
-    pub fn name(&self, layer: Option<usize>) -> String {
-        in_layer(self.name, layer)
-    }
-}
-
-/// The name with the layer's number in place of `{}`.
-fn in_layer(pattern: &str, layer: Option<usize>) -> String {
-    match layer {
-        Some(layer) => pattern.replace("{}", &layer.to_string()),
-        None => pattern.to_owned(),
-    }
-}
-
-impl fmt::Display for TensorRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let suffix = if self.param == Param::Bias { " bias" } else { "" };
-        f.pad(&format!("{}{suffix}", self.part.name()))
-    }
+    /// Gated blocks of which a router picks a few for each token (Shazeer et al. 2017).
+    Experts(Activation),
 }
 
 /// A tensor of an architecture.
@@ -279,29 +141,23 @@ impl fmt::Display for TensorRole {
 pub struct TensorName {
     /// What it is for.
     pub role: TensorRole,
-    /// Its Hugging Face name; `{}` stands for the layer.
+    /// Its Hugging Face name; `{}` stands for the layer, `{e}` for the expert.
     pub name: &'static str,
     /// How the checkpoint stores it.
     pub stored: Stored,
 }
 
-/// How a checkpoint stores a matrix.
+/// How a checkpoint stores a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
     /// `[out, in]`, a row per output; also everything that is no matrix.
     OutIn,
     /// `[in, out]`, to be transposed at import.
     InOut,
-}
-
-/// The order of the rows within each head of query and key: where rotary positions find the two
-/// elements of a pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowOrder {
-    /// As published: element i is rotated with element i + head_dim/2.
-    Halves,
-    /// As GGML's original rotation wants it: element 2i with element 2i + 1.
-    Neighbours,
+    /// `[out, in]`, where query, key and value of a head stand together.
+    HeadByHead,
+    /// `[out, in]` for each expert, to be stacked to `[experts, out, in]` at import.
+    PerExpert,
 }
 
 /// A tensor that is not a weight.
@@ -320,6 +176,10 @@ pub enum DerivedKind {
     CausalMask,
     /// The number that masked scores are replaced by.
     MaskedBias,
+    /// The frequencies of rotary positions, `[rotated / 2]`.
+    RopeFrequencies,
+    /// What a GGUF file says of scaled rotary positions by a tensor, `[rotated / 2]`.
+    RopeFactors,
     /// A head that equals the embedding it is tied to.
     TiedHead,
 }
@@ -331,6 +191,8 @@ impl DerivedKind {
         match self {
             Self::CausalMask => "causal_mask",
             Self::MaskedBias => "masked_bias",
+            Self::RopeFrequencies => "rope_frequencies",
+            Self::RopeFactors => "rope_factors",
             Self::TiedHead => "tied_head",
         }
     }
@@ -355,16 +217,44 @@ impl Arch {
     pub fn tensor(&self, role: TensorRole) -> Option<&'static TensorName> {
         self.tensors.iter().find(|tensor| tensor.role == role)
     }
+
+    /// Whether positions are rotary.
+    #[must_use]
+    pub const fn is_rotary(&self) -> bool {
+        matches!(self.position, Position::Rope { .. })
+    }
+}
+
+impl TensorName {
+    /// Its canonical name in a layer: as published, but the experts of a layer are one tensor.
+    #[must_use]
+    pub fn name(&self, layer: Option<usize>) -> String {
+        in_layer(&self.name.replace(".{e}", ""), layer)
+    }
+
+    /// Its name in a published checkpoint; `expert` counts where there is a tensor for each.
+    #[must_use]
+    pub fn published(&self, layer: Option<usize>, expert: usize) -> String {
+        in_layer(&self.name.replace("{e}", &expert.to_string()), layer)
+    }
+}
+
+const fn tensor(part: Part, param: Param, name: &'static str, stored: Stored) -> TensorName {
+    TensorName { role: TensorRole { part, param }, name, stored }
 }
 
 const fn weight(part: Part, name: &'static str) -> TensorName {
-    TensorName { role: TensorRole { part, param: Param::Weight }, name, stored: Stored::OutIn }
+    tensor(part, Param::Weight, name, Stored::OutIn)
 }
 
 const fn bias(part: Part, name: &'static str) -> TensorName {
-    TensorName { role: TensorRole { part, param: Param::Bias }, name, stored: Stored::OutIn }
+    tensor(part, Param::Bias, name, Stored::OutIn)
 }
 
 const fn conv1d(part: Part, name: &'static str) -> TensorName {
-    TensorName { role: TensorRole { part, param: Param::Weight }, name, stored: Stored::InOut }
+    tensor(part, Param::Weight, name, Stored::InOut)
+}
+
+const fn expert(part: Part, name: &'static str) -> TensorName {
+    tensor(part, Param::Weight, name, Stored::PerExpert)
 }

@@ -1,21 +1,36 @@
 //! Which tensor of a file plays which role: complete, with the right shapes, and nothing left over.
 
-use crate::arch::{Arch, DerivedKind, Part, RowOrder, Stored, TensorName, TensorRole};
+use crate::arch::{Arch, DerivedKind, Form, Part, RowOrder, Stored, TensorName, TensorRole};
 use crate::config::supported;
 use crate::{ARCHS, ModelConfig, ModelError};
-use apr_format::Container;
+use apr_format::{Container, TensorEntry};
+use apr_tensor::TensorLayout;
 use std::collections::BTreeSet;
 
 /// How the tensors of a file are named and oriented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Naming {
-    /// As published: perhaps with a prefix, some matrices `[in, out]`, tensors that are derived.
+    /// As published: perhaps with a prefix, some matrices `[in, out]`, a tensor per expert,
+    /// tensors that are derived.
     Published,
     /// As in GGUF: names of its own, every matrix `[out, in]`, the heads of query and key perhaps
-    /// in another order.
+    /// in another order, the experts of a layer stacked.
     Gguf,
-    /// As in `.apr`: no prefix, every matrix `[out, in]`, weights only.
+    /// As in `.apr`: no prefix, every matrix `[out, in]`, the experts of a layer stacked, weights
+    /// only.
     Canonical,
+}
+
+impl Naming {
+    /// That of files of this format.
+    #[must_use]
+    pub fn of(format: &str) -> Self {
+        match format {
+            apr_format::apr::NAME => Self::Canonical,
+            apr_format::gguf::NAME => Self::Gguf,
+            _ => Self::Published,
+        }
+    }
 }
 
 /// A weight and where it is.
@@ -23,18 +38,31 @@ pub enum Naming {
 pub struct PlacedTensor {
     /// Canonical name.
     pub name: String,
-    /// Name in the file.
-    pub source: String,
+    /// Names in the file: one, or those of all experts, whose rows follow each other.
+    pub sources: Vec<String>,
+    /// Type and shape of these together, as they are stored.
+    pub layout: TensorLayout,
     /// What it is for.
     pub role: TensorRole,
     /// Layer, for the parts that every layer has.
     pub layer: Option<usize>,
-    /// Whether the file holds the matrix as `[in, out]`.
-    pub transposed: bool,
-    /// Order of the rows within each of so many heads.
-    pub row_order: RowOrder,
-    /// Number of heads that the rows are of, for query and key.
-    pub heads: Option<usize>,
+    /// How the values lie in the file.
+    pub form: Form,
+    /// Number of heads that the rows are of, for query, key and what contains them.
+    pub heads: usize,
+    /// Rows of a head.
+    pub head_dim: usize,
+}
+
+impl PlacedTensor {
+    /// Its name in the file; where there are several, that of all together.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        match &self.sources[..] {
+            [only] => only,
+            _ => &self.name,
+        }
+    }
 }
 
 /// A tensor of a file that is not a weight.
@@ -78,7 +106,8 @@ impl Census {
                 tensors.push(place(config, container, naming, tensor, Some(layer))?);
             }
         }
-        let placed: BTreeSet<&str> = tensors.iter().map(|tensor| tensor.source.as_str()).collect();
+        let placed: BTreeSet<&str> =
+            tensors.iter().flat_map(|tensor| &tensor.sources).map(String::as_str).collect();
         let mut derived = Vec::new();
         for entry in
             container.tensors().iter().filter(|entry| !placed.contains(entry.name.as_str()))
@@ -86,6 +115,9 @@ impl Census {
             let kind = derived_kind(config, naming, &entry.name).ok_or_else(|| {
                 ModelError::UnknownTensor { tensor: entry.name.clone(), arch: config.arch.name }
             })?;
+            if kind == DerivedKind::RopeFactors {
+                check_factors(config, container, entry)?;
+            }
             derived.push(DerivedTensor { source: entry.name.clone(), kind });
         }
         Ok(Self { tensors, derived })
@@ -97,7 +129,7 @@ impl Census {
     #[must_use]
     pub fn query_row_order(&self) -> RowOrder {
         let query = self.tensors.iter().find(|tensor| tensor.role.part == Part::Query);
-        query.map_or(RowOrder::Halves, |query| query.row_order)
+        query.map_or(RowOrder::Halves, |query| query.form.row_order)
     }
 }
 
@@ -130,11 +162,17 @@ impl Arch {
             .collect();
         let needed = self.tensors.iter().filter(|tensor| tensor.role.part != Part::Head);
         let known = |pattern: &&str| {
-            self.tensors.iter().any(|tensor| tensor.name == *pattern)
+            self.tensors.iter().any(|tensor| names(tensor, pattern))
                 || self.derived.iter().any(|derived| derived.name == *pattern)
         };
-        needed.clone().all(|tensor| bare.contains(tensor.name)) && bare.iter().all(known)
+        needed.clone().all(|tensor| bare.iter().any(|pattern| names(tensor, pattern)))
+            && bare.iter().all(known)
     }
+}
+
+/// Whether this is the tensor's published or its canonical name.
+fn names(tensor: &TensorName, pattern: &str) -> bool {
+    tensor.name == pattern || tensor.name.replace(".{e}", "") == pattern
 }
 
 fn place(
@@ -144,45 +182,69 @@ fn place(
     tensor: &TensorName,
     layer: Option<usize>,
 ) -> Result<PlacedTensor, ModelError> {
-    let name = tensor.name(layer);
-    let in_file = match naming {
-        Naming::Published | Naming::Canonical => name.clone(),
+    let form = config.arch.form(tensor, naming);
+    let mut shape = config.shape(tensor.role);
+    if form.transposed {
+        shape.reverse();
+    }
+    let stacked = naming == Naming::Published && tensor.stored == Stored::PerExpert;
+    let (parts, of_part) = if stacked { (shape[0], &shape[1..]) } else { (1, &shape[..]) };
+    let mut sources = Vec::new();
+    let mut dtype = None;
+    for part in 0..parts {
+        let entry = find(config, container, naming, (tensor, layer, part))?;
+        if entry.layout.shape() != of_part {
+            let (expected, found) = (of_part.to_vec(), entry.layout.shape().to_vec());
+            return Err(ModelError::Shape { tensor: entry.name.clone(), expected, found });
+        }
+        let (expected, found) = (*dtype.get_or_insert(entry.layout.dtype()), entry.layout.dtype());
+        if expected != found {
+            return Err(ModelError::MixedTypes { tensor: entry.name.clone(), expected, found });
+        }
+        sources.push(entry.name.clone());
+    }
+    let missing = || ModelError::MissingTensor { tensor: tensor.name(layer) };
+    let key_heads = matches!(tensor.role.part, Part::Key | Part::Value);
+    Ok(PlacedTensor {
+        name: tensor.name(layer),
+        sources,
+        layout: TensorLayout::new(dtype.ok_or_else(missing)?, &shape)?,
+        role: tensor.role,
+        layer,
+        form,
+        heads: if key_heads { config.kv_heads } else { config.heads },
+        head_dim: config.head_dim,
+    })
+}
+
+/// The tensor's entry in the file: by its name there, with or without the optional prefix.
+fn find<'a>(
+    config: &ModelConfig,
+    container: &'a Container,
+    naming: Naming,
+    (tensor, layer, part): (&TensorName, Option<usize>, usize),
+) -> Result<&'a TensorEntry, ModelError> {
+    let name = match naming {
+        Naming::Published => tensor.published(layer, part),
+        Naming::Canonical => tensor.name(layer),
         Naming::Gguf => tensor.role.gguf_name(layer),
     };
-    let prefixed = config
-        .arch
-        .optional_prefix
-        .filter(|_| naming == Naming::Published)
-        .map(|prefix| format!("{prefix}{name}"));
-    let entry = container
-        .entry(&in_file)
-        .or_else(|| container.entry(prefixed.as_deref()?))
-        .ok_or(ModelError::MissingTensor { tensor: in_file })?;
-    let transposed = naming == Naming::Published && tensor.stored == Stored::InOut;
-    let mut expected = config.shape(tensor.role);
-    if transposed {
-        expected.reverse();
-    }
-    if entry.layout.shape() != expected {
-        let found = entry.layout.shape().to_vec();
-        return Err(ModelError::Shape { tensor: entry.name.clone(), expected, found });
-    }
-    let heads = if tensor.role.part == Part::Query {
-        Some(config.heads)
-    } else {
-        Some(config.kv_heads).filter(|_| tensor.role.part == Part::Key)
-    };
-    let row_order = match naming {
-        Naming::Gguf if heads.is_some() => config.arch.gguf_heads,
-        Naming::Gguf | Naming::Published | Naming::Canonical => RowOrder::Halves,
-    };
-    let (source, role) = (entry.name.clone(), tensor.role);
-    Ok(PlacedTensor { name, source, role, layer, transposed, row_order, heads })
+    let prefix = config.arch.optional_prefix.filter(|_| naming == Naming::Published);
+    container
+        .entry(&name)
+        .or_else(|| container.entry(&format!("{}{name}", prefix?)))
+        .ok_or(ModelError::MissingTensor { tensor: name })
 }
 
 fn derived_kind(config: &ModelConfig, naming: Naming, name: &str) -> Option<DerivedKind> {
-    if naming != Naming::Published {
-        return None;
+    match naming {
+        Naming::Canonical => return None,
+        Naming::Gguf => {
+            let factors = config.gguf_factors();
+            let is_factor = factors.iter().any(|(of, _)| *of == name);
+            return is_factor.then_some(DerivedKind::RopeFactors);
+        }
+        Naming::Published => {}
     }
     let prefix = config.arch.optional_prefix.unwrap_or_default();
     let (pattern, layer) = split_layer(name.strip_prefix(prefix).unwrap_or(name));
@@ -196,14 +258,38 @@ fn derived_kind(config: &ModelConfig, naming: Naming, name: &str) -> Option<Deri
     config.arch.derived.iter().find(|derived| derived.name == pattern).map(|derived| derived.kind)
 }
 
-/// The name with its layer number replaced by `{}`, and that number.
+/// The parameters were taken from the keys beside this tensor: they must give its values.
+fn check_factors(
+    config: &ModelConfig,
+    container: &Container,
+    entry: &TensorEntry,
+) -> Result<(), ModelError> {
+    if container.files().iter().any(|file| file.bytes().is_none()) {
+        return Ok(());
+    }
+    let found = container.tensor(&entry.name)?.view().to_f32();
+    let expected = config.gguf_factors().into_iter().find(|(name, _)| *name == entry.name);
+    let expected = expected.map(|(_, values)| values).unwrap_or_default();
+    // Powers of the base are rounded in more than one way.
+    let close = |(found, expected): (&f32, &f32)| (found - expected).abs() <= 1e-5 * expected;
+    if found.len() == expected.len() && found.iter().zip(&expected).all(close) {
+        return Ok(());
+    }
+    let cause = "holds other divisors of rotary frequencies than the keys of the file imply";
+    Err(ModelError::Derived { tensor: entry.name.clone(), cause })
+}
+
+/// The name with its layer number replaced by `{}` and its expert number by `{e}`, and the layer.
 fn split_layer(name: &str) -> (String, Option<usize>) {
     let mut layer = None;
     let parts: Vec<&str> = name
         .split('.')
         .map(|part| match part.parse::<usize>() {
-            // "+1" and "01" parse too, and are no layer numbers.
-            Ok(number) if layer.is_none() && number.to_string() == part => {
+            // "+1" and "01" parse too, and are no numbers of layers or experts.
+            Ok(number) if number.to_string() == part => {
+                if layer.is_some() {
+                    return "{e}";
+                }
                 layer = Some(number);
                 "{}"
             }
@@ -221,6 +307,10 @@ mod tests {
     fn layer_numbers_are_found() {
         assert_eq!(split_layer("h.11.attn.bias"), ("h.{}.attn.bias".to_owned(), Some(11)));
         assert_eq!(split_layer("model.norm.weight"), ("model.norm.weight".to_owned(), None));
+        assert_eq!(
+            split_layer("layers.3.experts.12.w1"),
+            ("layers.{}.experts.{e}.w1".to_owned(), Some(3))
+        );
         assert_eq!(split_layer("h.+1.attn.bias"), ("h.+1.attn.bias".to_owned(), None));
     }
 }

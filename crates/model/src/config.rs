@@ -1,7 +1,13 @@
 //! The parameters of a model, read from its `config.json`.
 
-use crate::arch::{Arch, Part, Position, Requirement, Setting, TensorRole};
+mod json;
+mod rope;
+
+pub use rope::{RopeConfig, RopeScaling};
+
+use crate::arch::{Arch, Part, Requirement, Setting, TensorRole, WindowRule};
 use crate::{ARCHS, ModelError, Param};
+use json::{bad, count, flag, lookup, number};
 use serde_json::Value;
 
 /// The parameters of a model.
@@ -27,12 +33,65 @@ pub struct ModelConfig {
     pub max_positions: usize,
     /// ε of the norms.
     pub norm_eps: f32,
-    /// Base of the rotary frequencies, where positions are rotary.
-    pub rope_theta: Option<f32>,
+    /// Rotary positions, where positions are rotary.
+    pub rope: Option<RopeConfig>,
+    /// The same in layers with a window.
+    pub local_rope: Option<RopeConfig>,
+    /// Layers that see only the positions just before.
+    pub window: Option<Window>,
+    /// What scores are multiplied with is the inverse square root of this.
+    pub query_scale: f32,
+    /// Bound of the scores: s becomes bound · tanh(s / bound).
+    pub attention_softcap: Option<f32>,
+    /// Bound of the logits.
+    pub logit_softcap: Option<f32>,
+    /// What the MLP of a layer reads.
+    pub residual: Residual,
+    /// The experts, where there are any.
+    pub experts: Option<Experts>,
     /// Whether the head is the embedding.
     pub tied: bool,
     /// Tokens that end a text.
     pub end_tokens: Vec<u32>,
+}
+
+/// Layers that see only the positions just before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Positions that they see, their own among them.
+    pub size: usize,
+    /// Every so manieth layer sees everything; 0 if none does.
+    pub every: usize,
+}
+
+impl Window {
+    /// Whether this layer has the window.
+    #[must_use]
+    pub const fn is_on(self, layer: usize) -> bool {
+        self.every == 0 || !(layer + 1).is_multiple_of(self.every)
+    }
+}
+
+/// What the MLP of a layer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Residual {
+    /// The stream with what attention added to it.
+    Sequential,
+    /// The stream that attention read (Wang & Komatsuzaki 2021).
+    Parallel,
+}
+
+/// A mixture of experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Experts {
+    /// How many there are.
+    pub count: usize,
+    /// How many a token goes through.
+    pub used: usize,
+    /// Width of each.
+    pub size: usize,
+    /// Whether the weights of the chosen ones are scaled to sum to one.
+    pub renormalise: bool,
 }
 
 impl ModelConfig {
@@ -55,18 +114,28 @@ impl ModelConfig {
             let value = format!("{kv_heads}, which does not divide {:?} ({heads})", keys.heads);
             return Err(ModelError::BadKey { key, value, expected: "a divisor of it" });
         }
+        let head_dim = head_dim(json, arch, hidden_size, heads)?;
+        let (rope, local_rope) = rope::read(json, arch, head_dim)?.unzip();
+        let optional = |key: Option<&'static str>| key.map(|key| number(json, key)).transpose();
         let config = Self {
             arch,
             hidden_size,
             layers: count(json, keys.layers)?,
             heads,
             kv_heads,
-            head_dim: head_dim(json, arch, hidden_size, heads)?,
+            head_dim,
             mlp_size: mlp_size(json, arch, hidden_size)?,
             vocab_size: count(json, keys.vocab_size)?,
             max_positions: count(json, keys.max_positions)?,
             norm_eps: number(json, keys.norm_eps)?,
-            rope_theta: rope_theta(json, arch)?,
+            rope,
+            local_rope,
+            window: window(json, arch)?,
+            query_scale: optional(keys.query_scale)?.unwrap_or(head_dim as f32),
+            attention_softcap: optional(keys.attention_softcap)?,
+            logit_softcap: optional(keys.logit_softcap)?,
+            residual: residual(json, arch)?,
+            experts: experts(json, arch)?,
             tied: tied(json, arch)?,
             end_tokens: end_tokens(json)?,
         };
@@ -94,7 +163,7 @@ impl ModelConfig {
         Ok(self)
     }
 
-    /// The shape of a tensor, `[out, in]` for matrices.
+    /// The shape of a tensor, `[out, in]` for matrices, `[experts, out, in]` for those of experts.
     #[must_use]
     pub fn shape(&self, role: TensorRole) -> Vec<usize> {
         self.try_shape(role).expect("products were checked when the configuration was read")
@@ -104,16 +173,26 @@ impl ModelConfig {
         let hidden = self.hidden_size;
         let query = self.heads.checked_mul(self.head_dim)?;
         let key = self.kv_heads.checked_mul(self.head_dim)?;
+        let Experts { count, size, .. } = self.experts.unwrap_or(Experts::NONE);
         let (rows, cols) = match role.part {
             Part::TokenEmbedding | Part::Head => (self.vocab_size, hidden),
             Part::PositionEmbedding => (self.max_positions, hidden),
-            Part::AttentionNorm | Part::MlpNorm | Part::FinalNorm => return Some(vec![hidden]),
+            Part::AttentionNorm
+            | Part::PostAttentionNorm
+            | Part::MlpNorm
+            | Part::PostMlpNorm
+            | Part::FinalNorm => return Some(vec![hidden]),
+            Part::QueryNorm | Part::KeyNorm => return Some(vec![self.head_dim]),
             Part::Query => (query, hidden),
             Part::Key | Part::Value => (key, hidden),
             Part::QueryKeyValue => (query.checked_add(key.checked_mul(2)?)?, hidden),
             Part::AttentionOutput => (hidden, query),
             Part::MlpGate | Part::MlpUp => (self.mlp_size, hidden),
+            Part::MlpGateUp => (self.mlp_size.checked_mul(2)?, hidden),
             Part::MlpDown => (hidden, self.mlp_size),
+            Part::Router => (count, hidden),
+            Part::ExpertGate | Part::ExpertUp => return Some(vec![count, size, hidden]),
+            Part::ExpertDown => return Some(vec![count, hidden, size]),
         };
         Some(match role.param {
             Param::Weight => vec![rows, cols],
@@ -126,6 +205,16 @@ impl ModelConfig {
     pub const fn kv_size(&self) -> usize {
         self.kv_heads * self.head_dim
     }
+
+    /// The window of a layer, if it has one.
+    #[must_use]
+    pub fn window_of(&self, layer: usize) -> Option<usize> {
+        self.window.filter(|window| window.is_on(layer)).map(|window| window.size)
+    }
+}
+
+impl Experts {
+    const NONE: Self = Self { count: 0, used: 0, size: 0, renormalise: false };
 }
 
 fn find_arch(config: &Value) -> Result<&'static Arch, ModelError> {
@@ -152,44 +241,13 @@ fn check(arch: &Arch, requirement: &Requirement, config: &Value) -> Result<(), M
         Setting::Bool(expected) => (value.as_bool() == Some(expected), expected.to_string()),
         Setting::Text(expected) => (value.as_str() == Some(expected), format!("{expected:?}")),
         Setting::Number(expected) => (value.as_f64() == Some(expected), expected.to_string()),
+        Setting::Empty => (value.as_array().is_some_and(Vec::is_empty), "[]".to_owned()),
     };
     if matches {
         return Ok(());
     }
     let (key, value, arch) = (requirement.key, value.to_string(), arch.name);
     Err(ModelError::Unsupported { key, value, arch, supported })
-}
-
-/// The value of a key (`a.b`: in an object), unless it is null.
-fn lookup<'a>(config: &'a Value, key: &str) -> Option<&'a Value> {
-    key.split('.').try_fold(config, |object, key| object.get(key)).filter(|value| !value.is_null())
-}
-
-fn bad(key: &'static str, value: &Value, expected: &'static str) -> ModelError {
-    ModelError::BadKey { key, value: value.to_string(), expected }
-}
-
-fn count(config: &Value, key: &'static str) -> Result<usize, ModelError> {
-    let value = lookup(config, key).ok_or(ModelError::MissingKey { key })?;
-    value
-        .as_u64()
-        .and_then(|count| usize::try_from(count).ok())
-        .filter(|&count| count > 0)
-        .ok_or_else(|| bad(key, value, "a positive integer"))
-}
-
-fn number(config: &Value, key: &'static str) -> Result<f32, ModelError> {
-    let value = lookup(config, key).ok_or(ModelError::MissingKey { key })?;
-    positive(key, value)
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "parameters are single precision in the model")]
-fn positive(key: &'static str, value: &Value) -> Result<f32, ModelError> {
-    value
-        .as_f64()
-        .map(|number| number as f32)
-        .filter(|number| number.is_finite() && *number > 0.0)
-        .ok_or_else(|| bad(key, value, "a positive number"))
 }
 
 /// `head_dim` where the configuration has it; else it is defined as hidden size / heads.
@@ -200,17 +258,13 @@ fn head_dim(
     heads: usize,
 ) -> Result<usize, ModelError> {
     const KEY: &str = "head_dim";
-    let dim = if lookup(config, KEY).is_some() {
-        count(config, KEY)?
+    if lookup(config, KEY).is_some() {
+        count(config, KEY)
     } else if hidden_size.is_multiple_of(heads) {
-        hidden_size / heads
+        Ok(hidden_size / heads)
     } else {
-        return Err(bad(arch.config.heads, &Value::from(heads), "a divisor of the hidden size"));
-    };
-    if arch.position == Position::Rope && !dim.is_multiple_of(2) {
-        return Err(bad(KEY, &Value::from(dim), "an even number"));
+        Err(bad(arch.config.heads, &Value::from(heads), "a divisor of the hidden size"))
     }
-    Ok(dim)
 }
 
 fn mlp_size(config: &Value, arch: &Arch, hidden_size: usize) -> Result<usize, ModelError> {
@@ -223,24 +277,75 @@ fn mlp_size(config: &Value, arch: &Arch, hidden_size: usize) -> Result<usize, Mo
     }
 }
 
-/// Older configurations have the key at the top, newer ones in `rope_parameters`.
-fn rope_theta(config: &Value, arch: &Arch) -> Result<Option<f32>, ModelError> {
-    const KEY: &str = "rope_theta";
-    if arch.position != Position::Rope {
+fn window(config: &Value, arch: &Arch) -> Result<Option<Window>, ModelError> {
+    const SIZE: &str = "sliding_window";
+    if arch.window == WindowRule::Never || config.get(SIZE).is_some_and(Value::is_null) {
         return Ok(None);
     }
-    let value = lookup(config, "rope_parameters.rope_theta")
-        .or_else(|| lookup(config, KEY))
-        .ok_or(ModelError::MissingKey { key: KEY })?;
-    positive(KEY, value).map(Some)
+    let size = count(config, SIZE)?;
+    let every = match arch.window {
+        WindowRule::Never | WindowRule::All => 0,
+        WindowRule::AllButEvery(every) => full_layers(config, every)?,
+    };
+    Ok(Some(Window { size, every }))
+}
+
+/// Every so manieth layer sees everything: by the list of layers, else the number, else `usual`.
+fn full_layers(config: &Value, usual: usize) -> Result<usize, ModelError> {
+    const LIST: &str = "layer_types";
+    let Some(list) = lookup(config, LIST) else {
+        return ["sliding_window_pattern", "_sliding_window_pattern"]
+            .into_iter()
+            .find(|key| lookup(config, key).is_some())
+            .map_or(Ok(usual), |key| count(config, key));
+    };
+    let is_full = |kind: &Value| match kind.as_str() {
+        Some("full_attention") => Some(true),
+        Some("sliding_attention") => Some(false),
+        _ => None,
+    };
+    let full: Option<Vec<bool>> =
+        list.as_array().and_then(|list| list.iter().map(is_full).collect());
+    let full = full
+        .ok_or_else(|| bad(LIST, list, r#"a list of "full_attention" and "sliding_attention""#))?;
+    let every = full.iter().position(|full| *full).map_or(0, |first| first + 1);
+    let window = Window { size: 1, every };
+    if full.iter().enumerate().any(|(layer, full)| window.is_on(layer) == *full) {
+        return Err(bad(LIST, list, r#""full_attention" at regular distances"#));
+    }
+    Ok(every)
+}
+
+fn residual(config: &Value, arch: &Arch) -> Result<Residual, ModelError> {
+    let parallel = arch.config.parallel_residual.map_or(Ok(false), |key| flag(config, key))?;
+    Ok(if parallel { Residual::Parallel } else { Residual::Sequential })
+}
+
+fn experts(config: &Value, arch: &Arch) -> Result<Option<Experts>, ModelError> {
+    let Some(keys) = &arch.config.experts else { return Ok(None) };
+    let experts = Experts {
+        count: count(config, first_present(config, keys.count))?,
+        used: count(config, keys.used)?,
+        size: count(config, keys.size)?,
+        renormalise: match keys.renormalise {
+            None => true,
+            Some(key) => lookup(config, key).is_some() && flag(config, key)?,
+        },
+    };
+    if experts.used > experts.count {
+        return Err(bad(keys.used, &Value::from(experts.used), "at most the number of experts"));
+    }
+    Ok(Some(experts))
+}
+
+fn first_present(config: &Value, keys: &'static [&'static str]) -> &'static str {
+    let present = keys.iter().find(|key| lookup(config, key).is_some()).or(keys.first());
+    present.copied().unwrap_or_default()
 }
 
 fn tied(config: &Value, arch: &Arch) -> Result<bool, ModelError> {
     const KEY: &str = "tie_word_embeddings";
-    match lookup(config, KEY) {
-        None => Ok(arch.config.tied_default),
-        Some(value) => value.as_bool().ok_or_else(|| bad(KEY, value, "true or false")),
-    }
+    if lookup(config, KEY).is_none() { Ok(arch.config.tied_default) } else { flag(config, KEY) }
 }
 
 fn end_tokens(config: &Value) -> Result<Vec<u32>, ModelError> {
@@ -257,90 +362,4 @@ fn end_tokens(config: &Value) -> Result<Vec<u32>, ModelError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn llama() -> Value {
-        json!({
-            "architectures": ["LlamaForCausalLM"], "hidden_size": 576, "num_hidden_layers": 30,
-            "num_attention_heads": 9, "num_key_value_heads": 3, "intermediate_size": 1536,
-            "vocab_size": 49152, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
-            "rope_theta": 10000.0, "tie_word_embeddings": true, "eos_token_id": [0, 2],
-        })
-    }
-
-    #[test]
-    fn parameters_are_read() {
-        let config = ModelConfig::from_json(&llama()).unwrap();
-        assert_eq!((config.head_dim, config.kv_size(), config.tied), (64, 192, true));
-        assert_eq!(config.end_tokens, [0, 2]);
-        let role = TensorRole { part: Part::Key, param: Param::Weight };
-        assert_eq!(config.shape(role), [192, 576]);
-    }
-
-    #[test]
-    fn newer_key_names_are_read() {
-        let mut config = llama();
-        config["rope_theta"] = Value::Null;
-        config["rope_parameters"] = json!({"rope_theta": 1e6, "rope_type": "default"});
-        assert_eq!(ModelConfig::from_json(&config).unwrap().rope_theta, Some(1e6));
-    }
-
-    #[test]
-    fn every_key_that_matters_is_named_when_missing() {
-        for key in [
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "num_key_value_heads",
-            "intermediate_size",
-            "vocab_size",
-            "max_position_embeddings",
-            "rms_norm_eps",
-            "rope_theta",
-            "architectures",
-        ] {
-            let mut config = llama();
-            config.as_object_mut().unwrap().remove(key);
-            let error = ModelConfig::from_json(&config).unwrap_err().to_string();
-            assert!(error.contains(&format!("{key:?} is missing")), "{error}");
-        }
-    }
-
-    #[test]
-    fn computations_that_are_not_built_are_refused() {
-        for (key, value) in [
-            ("hidden_act", json!("gelu")),
-            ("attention_bias", json!(true)),
-            ("rope_scaling", json!({"type": "linear"})),
-            ("quantization_config", json!({"bits": 4})),
-        ] {
-            let mut config = llama();
-            config[key] = value;
-            assert!(matches!(
-                ModelConfig::from_json(&config),
-                Err(ModelError::Unsupported { key: found, .. }) if found == key
-            ));
-        }
-    }
-
-    #[test]
-    fn senseless_parameters_are_refused() {
-        for (key, value) in [
-            ("hidden_size", json!(0)),
-            ("num_attention_heads", json!("nine")),
-            ("num_key_value_heads", json!(2)),
-            ("head_dim", json!(63)),
-            ("rms_norm_eps", json!(-1.0)),
-            ("eos_token_id", json!("end")),
-        ] {
-            let mut config = llama();
-            config[key] = value;
-            assert!(
-                matches!(ModelConfig::from_json(&config), Err(ModelError::BadKey { .. })),
-                "{key}"
-            );
-        }
-    }
-}
+mod tests;

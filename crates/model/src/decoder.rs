@@ -2,10 +2,13 @@
 //!
 //! Shapes are row-major, one row per token: the residual stream is `[tokens, hidden_size]`.
 
-use crate::arch::Activation;
-use crate::ops::{self, Rope};
-use crate::weights::{Layer, Linear, MlpWeights, NormWeights, Qkv, Weights};
-use crate::{Census, KvCache, ModelConfig, ModelError};
+mod attention;
+mod mlp;
+
+use crate::arch::{EmbeddingScale, RowOrder};
+use crate::ops;
+use crate::weights::{Linear, NormWeights, Weights};
+use crate::{Census, KvCache, ModelConfig, ModelError, Residual};
 use apr_format::Container;
 use apr_kernel::{Kernels, Pool};
 
@@ -16,17 +19,9 @@ const MAX_BATCH: usize = 256;
 pub struct Decoder {
     config: ModelConfig,
     weights: Weights,
-    rope: Option<Rope>,
+    query_order: RowOrder,
     kernels: &'static Kernels,
     pool: Pool,
-}
-
-/// Queries `[tokens, heads · head_dim]`, keys and values `[tokens, kv_heads · head_dim]`.
-#[derive(Default)]
-struct Projected {
-    query: Vec<f32>,
-    key: Vec<f32>,
-    value: Vec<f32>,
 }
 
 impl Decoder {
@@ -43,9 +38,8 @@ impl Decoder {
         threads: usize,
     ) -> Result<Self, ModelError> {
         let weights = Weights::load(&config, container, census, kernels)?;
-        let order = census.query_row_order();
-        let rope = config.rope_theta.map(|theta| Rope::new(theta, config.head_dim, order));
-        Ok(Self { config, weights, rope, kernels, pool: Pool::new(threads) })
+        let query_order = census.query_row_order();
+        Ok(Self { config, weights, query_order, kernels, pool: Pool::new(threads) })
     }
 
     /// Its parameters.
@@ -100,7 +94,11 @@ impl Decoder {
     /// # Errors
     /// When `hidden` is no whole number of rows.
     pub fn logits(&self, hidden: &[f32]) -> Result<Vec<f32>, ModelError> {
-        self.apply(&self.weights.head, hidden)
+        let mut logits = self.apply(&self.weights.head, hidden)?;
+        if let Some(bound) = self.config.logit_softcap {
+            ops::softcap(bound, &mut logits);
+        }
+        Ok(logits)
     }
 
     /// Runs `tokens` and returns the logits after the last one.
@@ -114,12 +112,24 @@ impl Decoder {
 
     fn batch(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
         let mut stream = self.embed(tokens, cache.len())?;
+        let rotations = self.rotations(cache, tokens.len());
         for (index, layer) in self.weights.layers.iter().enumerate() {
             let input = self.norm(&layer.attention_norm, &stream);
-            let attended = self.attention(index, layer, cache, &input)?;
-            ops::add(&mut stream, &attended);
-            let input = self.norm(&layer.mlp_norm, &stream);
+            let attended = self.attention((index, layer), cache, &rotations, &input)?;
+            let attended = self.post_norm(layer.post_attention_norm.as_ref(), attended);
+            let input = match self.config.residual {
+                Residual::Sequential => {
+                    ops::add(&mut stream, &attended);
+                    self.norm(&layer.mlp_norm, &stream)
+                }
+                Residual::Parallel => {
+                    let input = self.norm(&layer.mlp_norm, &stream);
+                    ops::add(&mut stream, &attended);
+                    input
+                }
+            };
             let output = self.mlp(&layer.mlp, &input)?;
+            let output = self.post_norm(layer.post_mlp_norm.as_ref(), output);
             ops::add(&mut stream, &output);
         }
         cache.advance(tokens.len());
@@ -142,107 +152,32 @@ impl Decoder {
                 ops::add(row, &position_row);
             }
         }
+        match self.config.arch.embedding_scale {
+            EmbeddingScale::One => {}
+            EmbeddingScale::SqrtHidden => {
+                let scale = (hidden as f32).sqrt();
+                stream.iter_mut().for_each(|x| *x *= scale);
+            }
+        }
         Ok(stream)
     }
 
-    fn norm(&self, weights: &NormWeights, stream: &[f32]) -> Vec<f32> {
-        let ModelConfig { arch, norm_eps, hidden_size: hidden, .. } = self.config;
-        let mut out = vec![0.0; stream.len()];
-        for (row, out) in stream.chunks_exact(hidden).zip(out.chunks_exact_mut(hidden)) {
-            ops::norm(arch.norm, norm_eps, (&weights.weight, weights.bias.as_deref()), row, out);
+    /// Every row as long as the norm's weights, normalised.
+    fn norm(&self, weights: &NormWeights, rows: &[f32]) -> Vec<f32> {
+        let (ModelConfig { arch, norm_eps, .. }, len) = (&self.config, weights.weight.len());
+        let mut out = vec![0.0; rows.len()];
+        for (row, out) in rows.chunks_exact(len).zip(out.chunks_exact_mut(len)) {
+            ops::norm(arch.norm, *norm_eps, (&weights.weight, weights.bias.as_deref()), row, out);
         }
         out
     }
 
-    fn attention(
-        &self,
-        index: usize,
-        layer: &Layer,
-        cache: &mut KvCache,
-        input: &[f32],
-    ) -> Result<Vec<f32>, ModelError> {
-        let Projected { mut query, mut key, value } = self.project(&layer.qkv, input)?;
-        if let Some(rope) = &self.rope {
-            let head_dim = self.config.head_dim;
-            let (query_size, key_size) = (self.config.heads * head_dim, self.config.kv_size());
-            let rows = query.chunks_exact_mut(query_size).zip(key.chunks_exact_mut(key_size));
-            for (at, (query, key)) in rows.enumerate() {
-                let rotation = rope.at(cache.len() + at);
-                rotation.apply(query, head_dim);
-                rotation.apply(key, head_dim);
-            }
+    /// The same, where there is such a norm.
+    fn post_norm(&self, weights: Option<&NormWeights>, rows: Vec<f32>) -> Vec<f32> {
+        match weights {
+            Some(weights) => self.norm(weights, &rows),
+            None => rows,
         }
-        cache.store(index, &key, &value);
-        let attended = self.attend(index, cache, &query);
-        self.apply(&layer.attention_output, &attended)
-    }
-
-    /// Queries, keys and values.
-    fn project(&self, qkv: &Qkv, input: &[f32]) -> Result<Projected, ModelError> {
-        let apply = |linear| self.apply(linear, input);
-        match qkv {
-            Qkv::Split { query, key, value } => {
-                Ok(Projected { query: apply(query)?, key: apply(key)?, value: apply(value)? })
-            }
-            Qkv::Fused(linear) => {
-                let (query_size, key_size) =
-                    (self.config.heads * self.config.head_dim, self.config.kv_size());
-                let mut projected = Projected::default();
-                for row in apply(linear)?.chunks_exact(query_size + 2 * key_size) {
-                    let (of_query, rest) = row.split_at(query_size);
-                    let (of_key, of_value) = rest.split_at(key_size);
-                    projected.query.extend_from_slice(of_query);
-                    projected.key.extend_from_slice(of_key);
-                    projected.value.extend_from_slice(of_value);
-                }
-                Ok(projected)
-            }
-        }
-    }
-
-    /// softmax(q·kᵀ / √head_dim) · v for every token and head, over the positions up to its own.
-    fn attend(&self, layer: usize, cache: &KvCache, query: &[f32]) -> Vec<f32> {
-        let (heads, head_dim) = (self.config.heads, self.config.head_dim);
-        let heads_per_kv = heads / self.config.kv_heads;
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let (keys, values, start) = (cache.keys(layer), cache.values(layer), cache.len());
-        let mut out = vec![0.0; query.len()];
-        self.pool.for_each_chunk(&mut out, head_dim, |task, out| {
-            let (token, head) = (task / heads, task % heads);
-            let kv_head = head / heads_per_kv;
-            let query = &query[task * head_dim..(task + 1) * head_dim];
-            let mut scores: Vec<f32> = (0..=start + token)
-                .map(|at| self.kernels.dot(query, keys.head(at, kv_head, head_dim)) * scale)
-                .collect();
-            ops::softmax(&mut scores);
-            for (at, &score) in scores.iter().enumerate() {
-                self.kernels.add_scaled(score, values.head(at, kv_head, head_dim), out);
-            }
-        });
-        out
-    }
-
-    fn mlp(&self, weights: &MlpWeights, input: &[f32]) -> Result<Vec<f32>, ModelError> {
-        let activate = |activation: Activation, rows: &mut [f32]| {
-            self.pool.for_each_chunk(rows, self.config.mlp_size, |_, row| {
-                ops::activate(activation, row);
-            });
-        };
-        let (inner, down) = match weights {
-            MlpWeights::Gated { activation, gate, up, down } => {
-                let mut gate = self.apply(gate, input)?;
-                activate(*activation, &mut gate);
-                let mut inner = self.apply(up, input)?;
-                ops::multiply(&mut inner, &gate);
-                (inner, down)
-            }
-            MlpWeights::Plain { activation, up, down } => {
-                let mut inner = self.apply(up, input)?;
-                activate(*activation, &mut inner);
-                (inner, down)
-            }
-        };
-        self.apply(down, &inner)
     }
 
     /// `[tokens, in]` → `[tokens, out]`.

@@ -2,7 +2,7 @@
 
 use apr_format::FormatError;
 use apr_kernel::KernelError;
-use apr_tensor::TensorError;
+use apr_tensor::{DType, TensorError};
 
 /// A model that cannot be described, loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,26 @@ pub enum ModelError {
         /// Shape in the file.
         found: Vec<usize>,
     },
+    /// Experts of a layer in different types, which cannot be stacked.
+    #[error("tensor {tensor:?} is {found}, the first expert of its layer is {expected}")]
+    MixedTypes {
+        /// Its name.
+        tensor: String,
+        /// Type of the first.
+        expected: DType,
+        /// Its type.
+        found: DType,
+    },
+    /// A setting that GGUF has no key for, so that llama.cpp would compute something else.
+    #[error("config.json: {key:?} is {value}, which a GGUF file cannot say; it means {implied}")]
+    NotInGguf {
+        /// The key.
+        key: &'static str,
+        /// What it holds.
+        value: String,
+        /// What the file would be taken to say.
+        implied: String,
+    },
     /// A tensor that should follow from the rest and does not.
     #[error("tensor {tensor:?} {cause}")]
     Derived {
@@ -118,12 +138,14 @@ impl ModelError {
             Self::MissingTensor { tensor }
             | Self::UnknownTensor { tensor, .. }
             | Self::Shape { tensor, .. }
+            | Self::MixedTypes { tensor, .. }
             | Self::Derived { tensor, .. }
             | Self::Kernel { tensor, .. } => Some(tensor),
             Self::Format(error) => error.tensor(),
             Self::MissingKey { .. }
             | Self::BadKey { .. }
             | Self::Unsupported { .. }
+            | Self::NotInGguf { .. }
             | Self::UnknownArchitecture { .. }
             | Self::Token { .. }
             | Self::TooLong { .. }

@@ -1,8 +1,15 @@
 //! The parameters of a model as GGUF keys. One table serves both directions.
+//!
+//! What llama.cpp takes for granted of an architecture must hold, or the model is refused: a file
+//! that it would run differently is no copy. One exception: it has no windows in Mistral, Mixtral
+//! and Phi-3, whose files are common all the same. They get the key, which we honour, so that texts
+//! longer than the window differ there.
 
-use crate::arch::{Arch, Norm, Position};
+mod rope;
+
+use crate::arch::{Arch, Mlp, Norm, WindowRule};
 use crate::config::supported;
-use crate::{ModelConfig, ModelError};
+use crate::{ARCHS, ModelConfig, ModelError, Residual};
 use apr_format::{Container, Metadata};
 use serde_json::{Value, json};
 
@@ -13,50 +20,107 @@ pub enum GgufKey {
     Count(usize),
     /// A number.
     Number(f32),
+    /// Yes or no.
+    Flag(bool),
+    /// A word.
+    Text(&'static str),
 }
 
-/// A parameter: its GGUF key after the architecture's name, its key in `config.json`, its value.
+/// A parameter: its GGUF key after the architecture's name, its key in `config.json`, its value
+/// if the model has one.
 struct Parameter {
     gguf: &'static str,
     hf: &'static str,
-    value: fn(&ModelConfig) -> GgufKey,
+    value: fn(&ModelConfig) -> Option<GgufKey>,
+}
+
+const fn row(
+    gguf: &'static str,
+    hf: &'static str,
+    value: fn(&ModelConfig) -> Option<GgufKey>,
+) -> Parameter {
+    Parameter { gguf, hf, value }
 }
 
 fn parameters(arch: &Arch) -> Vec<Parameter> {
-    use GgufKey::{Count, Number};
+    use GgufKey::{Count, Flag, Number};
     let keys = &arch.config;
     let epsilon = match arch.norm {
-        Norm::Rms => "attention.layer_norm_rms_epsilon",
+        Norm::Rms | Norm::RmsPlusOne => "attention.layer_norm_rms_epsilon",
         Norm::Layer => "attention.layer_norm_epsilon",
     };
-    let row = |gguf, hf, value| Parameter { gguf, hf, value };
     let mut rows = vec![
-        row("embedding_length", keys.hidden_size, |config| Count(config.hidden_size)),
-        row("block_count", keys.layers, |config| Count(config.layers)),
-        row("attention.head_count", keys.heads, |config| Count(config.heads)),
-        row("feed_forward_length", keys.mlp_size, |config| Count(config.mlp_size)),
-        row("context_length", keys.max_positions, |config| Count(config.max_positions)),
-        row(epsilon, keys.norm_eps, |config| Number(config.norm_eps)),
+        row("embedding_length", keys.hidden_size, |c| Some(Count(c.hidden_size))),
+        row("block_count", keys.layers, |c| Some(Count(c.layers))),
+        row("attention.head_count", keys.heads, |c| Some(Count(c.heads))),
+        row("feed_forward_length", keys.mlp_size, |c| Some(Count(c.mlp_size))),
+        row("context_length", keys.max_positions, |c| Some(Count(c.max_positions))),
+        row(epsilon, keys.norm_eps, |c| Some(Number(c.norm_eps))),
     ];
-    if let Some(kv_heads) = keys.kv_heads {
-        rows.push(row("attention.head_count_kv", kv_heads, |config| Count(config.kv_heads)));
+    if let Some(key) = keys.kv_heads {
+        rows.push(row("attention.head_count_kv", key, |c| Some(Count(c.kv_heads))));
     }
-    if arch.position == Position::Rope {
-        let theta = |config: &ModelConfig| Number(config.rope_theta.unwrap_or_default());
-        rows.push(row("rope.freq_base", "rope_theta", theta));
-        rows.push(row("rope.dimension_count", "head_dim", |config| Count(config.head_dim)));
+    if arch.is_rotary() {
+        rows.push(row("attention.key_length", "head_dim", |c| Some(Count(c.head_dim))));
+        rows.push(row("attention.value_length", "head_dim", |c| Some(Count(c.head_dim))));
+        rows.push(row("rope.freq_base", keys.rope_theta, |c| Some(Number(c.rope.as_ref()?.theta))));
+    }
+    if let Some(key) = keys.local_rope_theta {
+        let theta = |c: &ModelConfig| Some(Number(c.local_rope.as_ref()?.theta));
+        rows.push(row("rope.freq_base_swa", key, theta));
+    }
+    if arch.window != WindowRule::Never {
+        let size = |c: &ModelConfig| c.window.map(|window| Count(window.size));
+        rows.push(row("attention.sliding_window", "sliding_window", size));
+    }
+    if let WindowRule::AllButEvery(_) = arch.window {
+        let every = |c: &ModelConfig| c.window.map(|window| Count(window.every));
+        rows.push(row("attention.sliding_window_pattern", "sliding_window_pattern", every));
+    }
+    if let Some(key) = keys.attention_softcap {
+        rows.push(row("attn_logit_softcapping", key, |c| c.attention_softcap.map(Number)));
+    }
+    if let Some(key) = keys.logit_softcap {
+        rows.push(row("final_logit_softcapping", key, |c| c.logit_softcap.map(Number)));
+    }
+    if let Some(key) = keys.parallel_residual {
+        let parallel = |c: &ModelConfig| Some(Flag(c.residual == Residual::Parallel));
+        rows.push(row("use_parallel_residual", key, parallel));
+    }
+    if let Some(keys) = &keys.experts {
+        let count = keys.count.first().copied().unwrap_or_default();
+        rows.push(row("expert_count", count, |c| Some(Count(c.experts?.count))));
+        rows.push(row("expert_used_count", keys.used, |c| Some(Count(c.experts?.used))));
+        if keys.size != arch.config.mlp_size {
+            let size = |c: &ModelConfig| Some(Count(c.experts?.size));
+            rows.push(row("expert_feed_forward_length", keys.size, size));
+        }
     }
     rows
+}
+
+impl Arch {
+    /// The architecture of a GGUF file. One name stands for several that differ in their keys.
+    fn of_gguf(metadata: &Metadata, name: &str) -> Option<&'static Self> {
+        let number = |key: &str| metadata.get(&format!("{name}.{key}")).and_then(Value::as_u64);
+        let has = |key: &str| number(key).is_some_and(|number| number > 0);
+        let (experts, window) = (has("expert_count"), has("attention.sliding_window"));
+        let named = ARCHS.iter().copied().filter(|arch| arch.gguf == name);
+        named.min_by_key(|arch| {
+            let has_experts = matches!(arch.mlp, Mlp::Experts(_));
+            (has_experts != experts, (arch.window != WindowRule::Never) != window)
+        })
+    }
 }
 
 /// The parameters in the metadata of a GGUF file, as the `config.json` they came from would say.
 ///
 /// # Errors
-/// When the architecture is not supported, or the file asks for scaled rotary positions.
+/// When the architecture is not supported, or a tensor with rotary factors cannot be read.
 pub fn hf_config(container: &Container) -> Result<Value, ModelError> {
     let metadata = container.metadata();
     let name = metadata.get("general.architecture").and_then(Value::as_str).unwrap_or_default();
-    let arch = Arch::named(name).ok_or_else(|| ModelError::UnknownArchitecture {
+    let arch = Arch::of_gguf(metadata, name).ok_or_else(|| ModelError::UnknownArchitecture {
         name: name.to_owned(),
         supported: supported(),
     })?;
@@ -68,9 +132,12 @@ pub fn hf_config(container: &Container) -> Result<Value, ModelError> {
             config.insert(hf.to_owned(), value.clone());
         }
     }
-    let scaling = metadata.get(&format!("{name}.rope.scaling.type")).and_then(Value::as_str);
-    if let Some(scaling) = scaling.filter(|scaling| *scaling != "none") {
-        config.insert("rope_scaling".to_owned(), json!({ "rope_type": scaling }));
+    if arch.is_rotary() {
+        rope::read(container, arch, &mut config)?;
+    }
+    // A window of none is written as zero, or not at all.
+    if config.get("sliding_window").and_then(Value::as_u64).unwrap_or_default() == 0 {
+        config.insert("sliding_window".to_owned(), Value::Null);
     }
     let entry = container.entry("token_embd.weight");
     if let Some(vocab) = entry.and_then(|entry| entry.layout.shape().first()) {
@@ -79,6 +146,13 @@ pub fn hf_config(container: &Container) -> Result<Value, ModelError> {
     // A file without an output matrix ties it to the embedding; there is no key for it.
     let tied = container.entry("output.weight").is_none();
     config.insert("tie_word_embeddings".to_owned(), json!(tied));
+    // Nor are there keys for these.
+    if let Some(key) = arch.config.query_scale {
+        config.insert(key.to_owned(), json!(implied_query_scale(&config, arch)));
+    }
+    if let Some(key) = arch.config.experts.as_ref().and_then(|keys| keys.renormalise) {
+        config.insert(key.to_owned(), json!(true));
+    }
     for (gguf, key) in [("eos", "eos_token_id"), ("bos", "bos_token_id")] {
         if let Some(token) = metadata.get(&format!("tokenizer.ggml.{gguf}_token_id")) {
             config.insert(key.to_owned(), token.clone());
@@ -87,12 +161,45 @@ pub fn hf_config(container: &Container) -> Result<Value, ModelError> {
     Ok(Value::Object(config))
 }
 
+/// llama.cpp knows the largest Gemma models by their number of layers; they scale scores by the
+/// share of a head in the hidden size, all others by `head_dim`.
+fn implied_query_scale(config: &Metadata, arch: &Arch) -> u64 {
+    let get = |key: &str| config.get(key).and_then(Value::as_u64).unwrap_or_default();
+    if is_large_gemma(arch, get(arch.config.layers)) {
+        get(arch.config.hidden_size) / get(arch.config.heads).max(1)
+    } else {
+        get("head_dim")
+    }
+}
+
+fn is_large_gemma(arch: &Arch, layers: u64) -> bool {
+    matches!((arch.gguf, layers), ("gemma2", 46) | ("gemma3", 62))
+}
+
 /// The parameters as keys for a GGUF file, each with the architecture's name in front.
-#[must_use]
-pub fn gguf_keys(config: &ModelConfig) -> Vec<(String, GgufKey)> {
-    let name = config.arch.name;
-    parameters(config.arch)
-        .into_iter()
-        .map(|Parameter { gguf, value, .. }| (format!("{name}.{gguf}"), value(config)))
-        .collect()
+///
+/// # Errors
+/// When a parameter is another than llama.cpp takes for granted.
+pub fn gguf_keys(config: &ModelConfig) -> Result<Vec<(String, GgufKey)>, ModelError> {
+    let arch = config.arch;
+    let is_large = u64::try_from(config.layers).is_ok_and(|layers| is_large_gemma(arch, layers));
+    let scale = if is_large { config.hidden_size / config.heads } else { config.head_dim } as f32;
+    if let Some(key) = arch.config.query_scale.filter(|_| config.query_scale != scale) {
+        let (value, implied) = (config.query_scale.to_string(), scale.to_string());
+        return Err(ModelError::NotInGguf { key, value, implied });
+    }
+    if let Some(key) = arch.config.experts.as_ref().and_then(|keys| keys.renormalise)
+        && config.experts.is_some_and(|experts| !experts.renormalise)
+    {
+        let (value, implied) = ("false".to_owned(), "true".to_owned());
+        return Err(ModelError::NotInGguf { key, value, implied });
+    }
+    let rows = parameters(arch).into_iter();
+    let mut keys: Vec<(String, GgufKey)> = rows
+        .filter_map(|Parameter { gguf, value, .. }| {
+            Some((format!("{}.{gguf}", arch.gguf), value(config)?))
+        })
+        .collect();
+    keys.extend(rope::keys(config));
+    Ok(keys)
 }

@@ -15,10 +15,10 @@ mod ops;
 mod sample;
 mod weights;
 
-pub use arch::{ARCHS, Arch, DerivedKind, Param, Part, RowOrder, TensorRole};
+pub use arch::{ARCHS, Arch, DerivedKind, Form, Param, Part, RowOrder, TensorRole};
 pub use cache::KvCache;
 pub use census::{Census, DerivedTensor, Naming, PlacedTensor};
-pub use config::ModelConfig;
+pub use config::{Experts, ModelConfig, Residual, RopeConfig, RopeScaling, Window};
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use gguf::{GgufKey, gguf_keys, hf_config};

@@ -1,8 +1,9 @@
 //! The small operations between matrix products, each on one row.
 
+use crate::RopeConfig;
 use crate::arch::{Activation, Norm, RowOrder};
 
-/// Normalises `row` into `out`; both have the length of `weight`.
+/// Normalises `row` into `out`; both have the length of `weight`, which has its one added.
 pub(crate) fn norm(
     norm: Norm,
     eps: f32,
@@ -12,7 +13,7 @@ pub(crate) fn norm(
 ) {
     let count = row.len() as f32;
     let mean = match norm {
-        Norm::Rms => 0.0,
+        Norm::Rms | Norm::RmsPlusOne => 0.0,
         Norm::Layer => row.iter().sum::<f32>() / count,
     };
     let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / count;
@@ -54,6 +55,9 @@ pub(crate) fn softmax(row: &mut [f32]) {
 
 pub(crate) fn activate(activation: Activation, row: &mut [f32]) {
     match activation {
+        Activation::Gelu => row.iter_mut().for_each(|x| {
+            *x = 0.5 * *x * (1.0 + libm::erff(*x * std::f32::consts::FRAC_1_SQRT_2));
+        }),
         Activation::Silu => row.iter_mut().for_each(|x| *x /= 1.0 + (-*x).exp()),
         Activation::GeluTanh => row.iter_mut().for_each(|x| {
             const SQRT_2_OVER_PI: f32 = 0.797_884_6;
@@ -63,10 +67,25 @@ pub(crate) fn activate(activation: Activation, row: &mut [f32]) {
     }
 }
 
-/// Rotary position embedding: pairs of elements, rotated by angles of frequencies θ^(−2i/d).
+/// `x` becomes `bound · tanh(x / bound)`.
+pub(crate) fn softcap(bound: f32, row: &mut [f32]) {
+    row.iter_mut().for_each(|x| *x = bound * (*x / bound).tanh());
+}
+
+/// The indices of the `count` largest values, the largest first; of equal ones the first.
+pub(crate) fn largest(row: &[f32], count: usize) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..row.len()).collect();
+    // The sort is stable, so that equal ones stay in order.
+    indices.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+    indices.truncate(count);
+    indices
+}
+
+/// Rotary position embedding: pairs of elements, rotated by an angle per pair and position.
 #[derive(Debug, Clone)]
 pub(crate) struct Rope {
     frequencies: Vec<f32>,
+    amplitude: f32,
     order: RowOrder,
 }
 
@@ -77,38 +96,38 @@ pub(crate) struct Rotation {
 }
 
 impl Rope {
-    pub(crate) fn new(theta: f32, head_dim: usize, order: RowOrder) -> Self {
-        let exponent = |i: usize| (2 * i) as f32 / head_dim as f32;
-        let frequency = |i: usize| theta.powf(exponent(i)).recip();
-        Self { frequencies: (0..head_dim / 2).map(frequency).collect(), order }
+    /// For up to `positions` positions.
+    pub(crate) fn new(config: &RopeConfig, positions: usize, order: RowOrder) -> Self {
+        let (frequencies, amplitude) = (config.frequencies(positions), config.amplitude());
+        Self { frequencies, amplitude, order }
     }
 
     pub(crate) fn at(&self, position: usize) -> Rotation {
-        let angle = |frequency: &f32| position as f32 * frequency;
-        let angles = self.frequencies.iter().map(|f| (angle(f).cos(), angle(f).sin())).collect();
-        Rotation { angles, order: self.order }
+        let angle = |frequency: &f32| {
+            let (sin, cos) = (position as f32 * frequency).sin_cos();
+            (cos * self.amplitude, sin * self.amplitude)
+        };
+        Rotation { angles: self.frequencies.iter().map(angle).collect(), order: self.order }
     }
 }
 
 impl Rotation {
-    /// Rotates every head of a row of queries or keys.
+    /// Rotates the first elements of every head of a row of queries or keys.
     pub(crate) fn apply(&self, row: &mut [f32], head_dim: usize) {
         let rotate = |(a, b): (&mut f32, &mut f32), (cos, sin): &(f32, f32)| {
             (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
         };
+        let pairs = self.angles.len();
         for head in row.chunks_exact_mut(head_dim) {
-            match self.order {
-                RowOrder::Halves => {
-                    let (first, second) = head.split_at_mut(head_dim / 2);
-                    for (pair, angle) in first.iter_mut().zip(second).zip(&self.angles) {
-                        rotate(pair, angle);
-                    }
+            let head = &mut head[..2 * pairs];
+            if self.order == RowOrder::Neighbours {
+                for ([a, b], angle) in head.as_chunks_mut::<2>().0.iter_mut().zip(&self.angles) {
+                    rotate((a, b), angle);
                 }
-                RowOrder::Neighbours => {
-                    for ([a, b], angle) in head.as_chunks_mut::<2>().0.iter_mut().zip(&self.angles)
-                    {
-                        rotate((a, b), angle);
-                    }
+            } else {
+                let (first, second) = head.split_at_mut(pairs);
+                for (pair, angle) in first.iter_mut().zip(second).zip(&self.angles) {
+                    rotate(pair, angle);
                 }
             }
         }
@@ -118,6 +137,7 @@ impl Rotation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RopeScaling;
 
     #[test]
     fn norms_of_a_small_row() {
@@ -136,7 +156,7 @@ mod tests {
         assert_eq!(row, [0.5, 0.5, 0.0]);
     }
 
-    /// Values of `torch.nn.functional.silu` and `gelu(approximate="tanh")` at 1 and −2.
+    /// Values of `torch.nn.functional.silu`, `gelu` and `gelu(approximate="tanh")` at 1 and −2.
     #[test]
     fn activations_have_the_reference_values() {
         let close = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-6, "{found}");
@@ -145,14 +165,25 @@ mod tests {
         close(row[0], 0.731_058_6);
         close(row[1], -0.238_405_84);
         let mut row = [1.0, -2.0];
+        activate(Activation::Gelu, &mut row);
+        close(row[0], 0.841_344_8);
+        close(row[1], -0.045_500_25);
+        let mut row = [1.0, -2.0];
         activate(Activation::GeluTanh, &mut row);
         close(row[0], 0.841_192);
         close(row[1], -0.045_402_3);
     }
 
     #[test]
+    fn of_equal_values_the_first_are_taken() {
+        assert_eq!(largest(&[1.0, 3.0, 3.0, 2.0, 3.0], 2), [1, 2]);
+        assert_eq!(largest(&[0.5; 4], 3), [0, 1, 2]);
+    }
+
+    #[test]
     fn rotation_keeps_lengths_and_position_zero() {
-        let rope = Rope::new(10_000.0, 4, RowOrder::Halves);
+        let config = RopeConfig { theta: 10_000.0, dims: 4, scaling: RopeScaling::None };
+        let rope = Rope::new(&config, 8, RowOrder::Halves);
         let mut row = [1.0, 2.0, 3.0, 4.0];
         rope.at(0).apply(&mut row, 4);
         assert_eq!(row, [1.0, 2.0, 3.0, 4.0]);
@@ -161,7 +192,7 @@ mod tests {
         assert!((row[0] - (7.0_f32.cos() - 3.0 * 7.0_f32.sin())).abs() < 1e-5);
         // The same pairs, side by side.
         let mut neighbours = [1.0, 3.0, 2.0, 4.0];
-        Rope::new(10_000.0, 4, RowOrder::Neighbours).at(7).apply(&mut neighbours, 4);
+        Rope::new(&config, 8, RowOrder::Neighbours).at(7).apply(&mut neighbours, 4);
         assert_eq!(neighbours, [row[0], row[2], row[1], row[3]]);
     }
 }

@@ -1,7 +1,7 @@
 //! The weights of a model, each in its place. Matrices stay as they are stored; only vectors
 //! (norms and biases) are decoded.
 
-use crate::arch::{Activation, Mlp, Param, Part, TensorRole};
+use crate::arch::{Activation, Mlp, Norm, Param, Part, TensorRole};
 use crate::{Census, ModelConfig, ModelError};
 use apr_format::Container;
 use apr_kernel::{KernelError, Kernels, Pool, matmul};
@@ -56,16 +56,38 @@ pub(crate) enum Qkv {
 pub(crate) struct Layer {
     pub(crate) attention_norm: NormWeights,
     pub(crate) qkv: Qkv,
+    pub(crate) query_norm: Option<NormWeights>,
+    pub(crate) key_norm: Option<NormWeights>,
     pub(crate) attention_output: Linear,
+    pub(crate) post_attention_norm: Option<NormWeights>,
     pub(crate) mlp_norm: NormWeights,
     pub(crate) mlp: MlpWeights,
+    pub(crate) post_mlp_norm: Option<NormWeights>,
 }
 
 /// Projections of the MLP and its non-linearity.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one per layer, and never moved")]
 pub(crate) enum MlpWeights {
-    Gated { activation: Activation, gate: Linear, up: Linear, down: Linear },
+    Gated(GatedMlp),
     Plain { activation: Activation, up: Linear, down: Linear },
+    Experts { router: Linear, experts: Vec<GatedMlp> },
+}
+
+/// down(act(gate(x)) · up(x)).
+#[derive(Debug)]
+pub(crate) struct GatedMlp {
+    pub(crate) activation: Activation,
+    pub(crate) gate_up: GateUp,
+    pub(crate) down: Linear,
+}
+
+/// Projections to gate and up.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one per layer, and never moved")]
+pub(crate) enum GateUp {
+    Split { gate: Linear, up: Linear },
+    Fused(Linear),
 }
 
 /// All weights.
@@ -85,15 +107,18 @@ impl Weights {
         census: &Census,
         kernels: &Kernels,
     ) -> Result<Self, ModelError> {
-        let mut loader = Loader { tensors: BTreeMap::new(), kernels, mlp: config.arch.mlp };
+        let mut loader = Loader { tensors: BTreeMap::new(), kernels, config };
         for placed in &census.tensors {
-            let tensor = container.tensor(&placed.source)?;
-            loader.tensors.insert((placed.layer, placed.role), (placed.source.clone(), tensor));
+            let tensor = container.tensor(placed.source())?;
+            let stored =
+                Stored { name: placed.source().to_owned(), tensor, offset: placed.form.offset };
+            loader.tensors.insert((placed.layer, placed.role), stored);
         }
         let embedding = loader.matrix(None, Part::TokenEmbedding)?;
         let head = if config.tied { Part::TokenEmbedding } else { Part::Head };
+        let positions = loader.get(None, Part::PositionEmbedding, Param::Weight);
         Ok(Self {
-            positions: loader.get(None, Part::PositionEmbedding, Param::Weight).map(|(_, t)| t),
+            positions: positions.map(|stored| stored.tensor.clone()),
             layers: (0..config.layers)
                 .map(|layer| loader.layer(Some(layer)))
                 .collect::<Result<_, _>>()?,
@@ -105,17 +130,24 @@ impl Weights {
 }
 
 struct Loader<'a> {
-    tensors: BTreeMap<(Option<usize>, TensorRole), (String, Tensor)>,
+    tensors: BTreeMap<(Option<usize>, TensorRole), Stored>,
     kernels: &'a Kernels,
-    mlp: Mlp,
+    config: &'a ModelConfig,
+}
+
+/// A tensor as the file has it.
+struct Stored {
+    name: String,
+    tensor: Tensor,
+    /// What has been added to its values.
+    offset: f32,
 }
 
 impl Loader<'_> {
     fn layer(&self, layer: Option<usize>) -> Result<Layer, ModelError> {
-        let fused = self.get(layer, Part::QueryKeyValue, Param::Weight).is_some();
         Ok(Layer {
             attention_norm: self.norm(layer, Part::AttentionNorm)?,
-            qkv: if fused {
+            qkv: if self.has(layer, Part::QueryKeyValue) {
                 Qkv::Fused(self.matrix(layer, Part::QueryKeyValue)?)
             } else {
                 Qkv::Split {
@@ -124,49 +156,105 @@ impl Loader<'_> {
                     value: self.matrix(layer, Part::Value)?,
                 }
             },
+            query_norm: self.optional_norm(layer, Part::QueryNorm)?,
+            key_norm: self.optional_norm(layer, Part::KeyNorm)?,
             attention_output: self.matrix(layer, Part::AttentionOutput)?,
+            post_attention_norm: self.optional_norm(layer, Part::PostAttentionNorm)?,
             mlp_norm: self.norm(layer, Part::MlpNorm)?,
-            mlp: match self.mlp {
-                Mlp::Gated(activation) => MlpWeights::Gated {
-                    activation,
-                    gate: self.matrix(layer, Part::MlpGate)?,
-                    up: self.matrix(layer, Part::MlpUp)?,
-                    down: self.matrix(layer, Part::MlpDown)?,
-                },
-                Mlp::Plain(activation) => MlpWeights::Plain {
-                    activation,
-                    up: self.matrix(layer, Part::MlpUp)?,
-                    down: self.matrix(layer, Part::MlpDown)?,
-                },
-            },
+            mlp: self.mlp(layer)?,
+            post_mlp_norm: self.optional_norm(layer, Part::PostMlpNorm)?,
         })
     }
 
-    fn get(&self, layer: Option<usize>, part: Part, param: Param) -> Option<(String, Tensor)> {
-        self.tensors.get(&(layer, TensorRole { part, param })).cloned()
+    fn mlp(&self, layer: Option<usize>) -> Result<MlpWeights, ModelError> {
+        match self.config.arch.mlp {
+            Mlp::Plain(activation) => Ok(MlpWeights::Plain {
+                activation,
+                up: self.matrix(layer, Part::MlpUp)?,
+                down: self.matrix(layer, Part::MlpDown)?,
+            }),
+            Mlp::Gated(activation) => {
+                let gate_up = if self.has(layer, Part::MlpGateUp) {
+                    GateUp::Fused(self.matrix(layer, Part::MlpGateUp)?)
+                } else {
+                    let gate = self.matrix(layer, Part::MlpGate)?;
+                    GateUp::Split { gate, up: self.matrix(layer, Part::MlpUp)? }
+                };
+                let down = self.matrix(layer, Part::MlpDown)?;
+                Ok(MlpWeights::Gated(GatedMlp { activation, gate_up, down }))
+            }
+            Mlp::Experts(activation) => {
+                let all = |part| self.experts(layer, part);
+                let (gate, up) = (all(Part::ExpertGate)?, all(Part::ExpertUp)?);
+                let matrices = gate.into_iter().zip(up).zip(all(Part::ExpertDown)?);
+                let expert = |((gate, up), down)| GatedMlp {
+                    activation,
+                    gate_up: GateUp::Split { gate, up },
+                    down,
+                };
+                let router = self.matrix(layer, Part::Router)?;
+                Ok(MlpWeights::Experts { router, experts: matrices.map(expert).collect() })
+            }
+        }
     }
 
-    fn need(&self, layer: Option<usize>, part: Part) -> Result<(String, Tensor), ModelError> {
+    fn get(&self, layer: Option<usize>, part: Part, param: Param) -> Option<&Stored> {
+        self.tensors.get(&(layer, TensorRole { part, param }))
+    }
+
+    fn has(&self, layer: Option<usize>, part: Part) -> bool {
+        self.get(layer, part, Param::Weight).is_some()
+    }
+
+    fn need(&self, layer: Option<usize>, part: Part) -> Result<&Stored, ModelError> {
         self.get(layer, part, Param::Weight)
             .ok_or_else(|| ModelError::MissingTensor { tensor: part.name().to_owned() })
     }
 
     fn matrix(&self, layer: Option<usize>, part: Part) -> Result<Linear, ModelError> {
-        let (name, weight) = self.need(layer, part)?;
-        let dtype = weight.layout().dtype();
+        let Stored { name, tensor, .. } = self.need(layer, part)?;
+        let dtype = tensor.layout().dtype();
         if !self.kernels.supports(dtype) {
             let source = KernelError::Unsupported { dtype };
-            return Err(ModelError::Kernel { tensor: name, source });
+            return Err(ModelError::Kernel { tensor: name.clone(), source });
         }
-        Ok(Linear { weight, bias: self.bias(layer, part), name })
+        let bias = self.bias(layer, part);
+        Ok(Linear { weight: tensor.clone(), bias, name: name.clone() })
+    }
+
+    /// The matrices of all experts, each a part of the one tensor that holds them.
+    fn experts(&self, layer: Option<usize>, part: Part) -> Result<Vec<Linear>, ModelError> {
+        let Linear { weight, name, .. } = self.matrix(layer, part)?;
+        let count = self.config.experts.map_or(0, |experts| experts.count);
+        let rows = weight.layout().row_count() / count.max(1);
+        (0..count)
+            .map(|expert| {
+                let weight = weight.rows(expert * rows..(expert + 1) * rows)?;
+                Ok(Linear { weight, bias: None, name: name.clone() })
+            })
+            .collect()
     }
 
     fn norm(&self, layer: Option<usize>, part: Part) -> Result<NormWeights, ModelError> {
-        let (_, weight) = self.need(layer, part)?;
-        Ok(NormWeights { weight: weight.view().to_f32(), bias: self.bias(layer, part) })
+        let stored = self.need(layer, part)?;
+        let missing = match self.config.arch.norm {
+            Norm::RmsPlusOne => 1.0 - stored.offset,
+            Norm::Rms | Norm::Layer => 0.0,
+        };
+        let values = stored.tensor.view().to_f32();
+        let weight = values.into_iter().map(|value| value + missing).collect();
+        Ok(NormWeights { weight, bias: self.bias(layer, part) })
+    }
+
+    fn optional_norm(
+        &self,
+        layer: Option<usize>,
+        part: Part,
+    ) -> Result<Option<NormWeights>, ModelError> {
+        self.has(layer, part).then(|| self.norm(layer, part)).transpose()
     }
 
     fn bias(&self, layer: Option<usize>, part: Part) -> Option<Vec<f32>> {
-        self.get(layer, part, Param::Bias).map(|(_, tensor)| tensor.view().to_f32())
+        self.get(layer, part, Param::Bias).map(|stored| stored.tensor.view().to_f32())
     }
 }

@@ -118,3 +118,10 @@ pub(crate) fn finite_amax(values: &[f32]) -> Result<f32, EncodeError> {
         .expect("a sum of finite singles is finite in double precision");
     Err(EncodeError::NotFinite { index, value })
 }
+
+/// The error for values of which the largest is past the range of the type.
+pub(crate) fn out_of_range(dtype: DType, values: &[f32]) -> EncodeError {
+    let larger = |a: usize, b: usize| if values[b].abs() > values[a].abs() { b } else { a };
+    let index = (0..values.len()).reduce(larger).unwrap_or_default();
+    EncodeError::OutOfRange { dtype, index, value: values[index] }
+}

@@ -5,7 +5,7 @@
 //! judged by the plain squared error of the values rounded anew. See docs/quantization.md for the
 //! bound.
 
-use crate::block::finite_amax;
+use crate::block::{finite_amax, out_of_range};
 use crate::lanes::{Fit, Lanes, Params};
 use crate::scale_search::{Grid, Rounding, above};
 use crate::{DType, EncodeError};
@@ -47,13 +47,11 @@ pub(crate) fn encode<const MIN: bool>(
     values: &[f32],
     shape: &Shape,
 ) -> Result<Encoded, EncodeError> {
-    let amax = finite_amax(values)?;
+    finite_amax(values)?;
     let ends = Ends::new(values);
     let plain = Plain::new::<MIN>(ends, shape.grid);
     if !plain.d.is_finite() || !plain.m.is_finite() {
-        let index = values.iter().position(|value| value.abs() == amax).unwrap_or_default();
-        let value = values[index];
-        return Err(EncodeError::OutOfRange { dtype: shape.dtype, index, value });
+        return Err(out_of_range(shape.dtype, values));
     }
     let rounding = Rounding { grid: shape.grid, max_error: plain.bound::<MIN>() };
     let mut encoded = Encoded { d: plain.d, m: plain.m, q: [0; ELEMS] };

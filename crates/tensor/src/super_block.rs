@@ -7,7 +7,7 @@
 //! is the plain squared error. See docs/quantization.md for the bound.
 #![allow(clippy::needless_range_loop, reason = "one index walks the lanes of several arrays")]
 
-use crate::block::finite_amax;
+use crate::block::{finite_amax, out_of_range};
 use crate::lanes::{Fit, Lanes, Params, transpose};
 use crate::scale_search::{Grid, Rounding, above, inverse};
 use crate::{DType, EncodeError};
@@ -64,14 +64,12 @@ pub(crate) fn encode<const MIN: bool, const L: usize, const N: usize>(
     values: &[f32],
     shape: &Shape,
 ) -> Result<Encoded<L>, EncodeError> {
-    let amax = finite_amax(values)?;
+    finite_amax(values)?;
     let rows = transpose::<L, N>(values);
     let ends = Ends::new::<MIN>(&rows);
     let plain = Plain::new::<MIN, L>(&ends, shape);
     if !plain.d.is_finite() || !plain.dmin.is_finite() {
-        let index = values.iter().position(|value| value.abs() == amax).unwrap_or_default();
-        let value = values[index];
-        return Err(EncodeError::OutOfRange { dtype: shape.dtype, index, value });
+        return Err(out_of_range(shape.dtype, values));
     }
     let found = search::<MIN, L>(&rows, &ends, shape);
     let rounding = Rounding { grid: shape.grid, max_error: plain.bound() };

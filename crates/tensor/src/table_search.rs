@@ -5,9 +5,9 @@
 //! to Σx² − (Σxt)² / Σt². So a scale is judged by what its numbers are worth at *their* best scale,
 //! in one pass over the values. The table is not symmetric: scales of both signs are tried.
 
-use crate::block::finite_amax;
-use crate::dtype::nibbles::pack_halves;
-use crate::scale_search::inverse;
+use crate::block::{finite_amax, out_of_range};
+use crate::dtype::nibbles::Halves;
+use crate::scale_search::{above, inverse};
 use crate::{DType, EncodeError};
 use half::f16;
 
@@ -38,8 +38,7 @@ const STEPS: [(f32, f32); 15] = {
 };
 
 /// Scales to try: the table positions, not all of them values, at which the value of largest
-/// magnitude is put. Chosen greedily on the test models: each lowers the error most, given those
-/// before it.
+/// magnitude is put. Chosen on the test models (docs/quantization.md).
 const STARTS: [f32; 10] =
     [-126.0, 115.0, -131.0, -121.0, -111.0, 121.0, 109.0, -116.0, -137.0, -103.0];
 
@@ -118,25 +117,12 @@ pub(crate) fn best_start(values: &[f32; GROUP]) -> Sums {
     let extreme = values.iter().fold(0.0_f32, |m, &v| if v.abs() > m.abs() { v } else { m });
     let mut best = Sums::default();
     for start in STARTS {
-        let sums = sums(values, inverse(extreme / start));
+        let sums = fit(values, extreme / start).sums;
         if sums.gain() > best.gain() {
             best = sums;
         }
     }
     best
-}
-
-fn sums(values: &[f32; GROUP], inverse: f32) -> Sums {
-    // A sum per lane: one running sum would force the additions into a sequence.
-    let [mut xt, mut tt] = [[0.0_f32; LANES]; 2];
-    for values in values.as_chunks::<LANES>().0 {
-        for (lane, &value) in values.iter().enumerate() {
-            let t = nearest(value * inverse);
-            xt[lane] += value * t;
-            tt[lane] += t * t;
-        }
-    }
-    Sums { xt: xt.iter().sum(), tt: tt.iter().sum() }
 }
 
 /// What a scale costs, and the sums of its numbers.
@@ -146,24 +132,31 @@ struct Fit {
     sums: Sums,
 }
 
+/// Inlined so that what a caller does not read is not computed.
+#[inline(always)]
 fn fit(values: &[f32; GROUP], scale: f32) -> Fit {
     let inverse = inverse(scale);
-    let [mut cost, mut worst] = [[0.0_f32; LANES]; 2];
+    // A sum per lane: one running sum would force the additions into a sequence.
+    let [mut cost, mut worst, mut xt, mut tt] = [[0.0_f32; LANES]; 4];
     for values in values.as_chunks::<LANES>().0 {
         for (lane, &value) in values.iter().enumerate() {
-            let error = (value - nearest(value * inverse) * scale).abs();
+            let t = nearest(value * inverse);
+            let error = (value - t * scale).abs();
             cost[lane] += error * error;
             worst[lane] = worst[lane].max(error);
+            xt[lane] += value * t;
+            tt[lane] += t * t;
         }
     }
+    let sum = |lanes: [f32; LANES]| lanes.iter().sum::<f32>();
     let worst = worst.into_iter().fold(0.0, f32::max);
-    Fit { cost: cost.iter().sum(), worst, sums: sums(values, inverse) }
+    Fit { cost: sum(cost), worst, sums: Sums { xt: sum(xt), tt: sum(tt) } }
 }
 
 /// The numbers of the table values nearest to the group's under `scale`, two to a byte.
 pub(crate) fn quantize(values: &[f32; GROUP], scale: f32) -> [u8; GROUP / 2] {
     let inverse = inverse(scale);
-    pack_halves(
+    Halves::pack(
         &values
             .map(|value| STEPS.iter().map(|&(middle, _)| u8::from(value * inverse > middle)).sum()),
     )
@@ -181,22 +174,76 @@ fn nearest(position: f32) -> f32 {
     sum(f32::from(TABLE[0]), low) + sum(0.0, high)
 }
 
-/// The smallest scale under which `reach` table units hold the largest magnitude.
+/// The smallest scale under which `reach` table units hold the largest magnitude: [`covering`],
+/// checked.
 ///
 /// # Errors
-/// The value of that magnitude, if the scale is past half precision.
+/// The first value that is not finite, or the largest one if the scale is past half precision.
 pub(crate) fn covering_scale(dtype: DType, values: &[f32], reach: f32) -> Result<f16, EncodeError> {
-    let amax = finite_amax(values)?;
-    let scale = round_up(amax / reach);
-    if scale.is_finite() {
-        return Ok(scale);
-    }
-    let index = values.iter().position(|value| value.abs() == amax).unwrap_or_default();
-    Err(EncodeError::OutOfRange { dtype, index, value: values[index] })
+    finite_amax(values)?;
+    let scale = covering(values, reach);
+    if scale.is_finite() { Ok(scale) } else { Err(out_of_range(dtype, values)) }
 }
 
-/// The smallest half-precision number that is not below `value`, which is not negative.
-pub(crate) fn round_up(value: f32) -> f16 {
-    let nearest = f16::from_f32(value);
-    if nearest.to_f32() < value { f16::from_bits(nearest.to_bits() + 1) } else { nearest }
+/// The largest magnitude divided by `reach`, rounded up to half precision.
+pub(crate) fn covering(values: &[f32], reach: f32) -> f16 {
+    let amax = values.iter().fold(0.0_f32, |amax, value| amax.max(value.abs()));
+    // In single precision the quotient of a denormal could be zero.
+    above(f64::from(amax) / f64::from(reach))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_position_within_reach_is_further_than_half_a_gap_from_the_table() {
+        let far = (-113 * 8..=113 * 8).map(|eighths| {
+            let position = eighths as f32 / 8.0;
+            let distance = (position - nearest(position)).abs();
+            let least =
+                TABLE.iter().map(|&t| (position - f32::from(t)).abs()).fold(999.0, f32::min);
+            assert_eq!(distance, least, "{position}");
+            distance
+        });
+        assert_eq!(far.fold(0.0, f32::max), HALF_GAP);
+        assert_eq!((nearest(-1e30), nearest(1e30)), (-127.0, 113.0));
+    }
+
+    #[test]
+    fn values_of_the_table_are_found_exactly() {
+        for d in [0.25, -0.25, 0.000_123_977_66] {
+            let values = std::array::from_fn(|i| f32::from(TABLE[i % 16]) * d);
+            let start = Scales { d: f16::from_f32(best_start(&values).scale()), s: [1.0] };
+            let covering = Scales { d: f16::ONE, s: [1.0] };
+            let found = start.refine(&[values], covering, 12.0);
+            assert_eq!(found.of(0), d);
+            let codes = quantize(&values, d);
+            assert!(codes.iter().enumerate().all(|(i, &pair)| usize::from(pair) == i * 17));
+        }
+    }
+
+    #[test]
+    fn scales_that_leave_too_large_an_error_are_not_taken() {
+        let values = std::array::from_fn(|i| if i == 0 { 1.0 } else { -0.9 });
+        let start = Scales { d: f16::from_f32(1.0 / 127.0), s: [1.0] };
+        let covering = Scales { d: covering(&values, REACH), s: [1.0] };
+        assert_eq!(start.refine(&[values], covering, 0.0).d, covering.d);
+        assert_ne!(start.refine(&[values], covering, 1.0).d, covering.d);
+    }
+
+    #[test]
+    fn covering_scales_are_rounded_up() {
+        let smallest = f32::powi(2.0, -24);
+        for (value, scale) in [
+            (0.0, 0.0),
+            (f32::from_bits(1), smallest),
+            (-2.0, 1.0),
+            (2.0001, 1.0 + f32::powi(2.0, -10)),
+            (131_008.0, 65_504.0),
+            (131_010.0, f32::INFINITY),
+        ] {
+            assert_eq!(covering(&[0.0, value], 2.0).to_f32(), scale, "{value}");
+        }
+    }
 }

@@ -135,6 +135,22 @@ impl Tensor {
         &self.layout
     }
 
+    /// A range of its rows as a matrix `[rows, cols]` that shares its memory.
+    ///
+    /// # Errors
+    /// When the tensor does not have these rows.
+    pub fn rows(&self, rows: Range<usize>) -> Result<Self, TensorError> {
+        let (start, end, count) = (rows.start, rows.end, self.layout.row_count());
+        if start > end || end > count {
+            return Err(TensorError::RowRange { start, end, rows: count });
+        }
+        let layout =
+            TensorLayout::new(self.layout.dtype(), &[end - start, self.layout.row_elems()])?;
+        let first = self.range.start + self.layout.rows_bytes(start);
+        let range = first..first + layout.byte_len();
+        Self::shared(layout, self.memory.clone(), range)
+    }
+
     /// The layout, the memory and the tensor's place in it.
     #[must_use]
     pub fn into_parts(self) -> (TensorLayout, SharedBytes, Range<usize>) {
@@ -208,6 +224,21 @@ mod tests {
             assert!(view.decode_columns(1, columns, &mut out).is_err());
         }
         assert!(view.decode_columns(2, 0..32, &mut out).is_err());
+    }
+
+    #[test]
+    fn rows_share_the_memory_of_their_tensor() {
+        let layout = TensorLayout::new(DType::U8, &[2, 3, 2]).unwrap();
+        let tensor = Tensor::owned(layout, (0..12).collect()).unwrap();
+        let second = tensor.rows(3..6).unwrap();
+        assert_eq!(second.layout().shape(), [3, 2]);
+        assert_eq!(second.view().bytes(), [6, 7, 8, 9, 10, 11]);
+        assert!(std::ptr::eq(&second.view().bytes()[0], &tensor.view().bytes()[6]));
+        assert_eq!(second.rows(1..2).unwrap().view().bytes(), [8, 9]);
+        for rows in [3..7, Range { start: 2, end: 1 }] {
+            assert!(matches!(tensor.rows(rows), Err(TensorError::RowRange { .. })));
+        }
+        assert!(second.rows(3..4).is_err());
     }
 
     #[test]

@@ -71,6 +71,10 @@ kinds! {
         .prop_map(|(row, exponent)| row.iter().map(|v| v * f32::powi(2.0, exponent)).collect::<Vec<_>>());
     denormal_rows: rows((0_u32..0x0080_0000, any::<bool>())
         .prop_map(|(bits, negative)| f32::from_bits(bits | (u32::from(negative) << 31))));
+    smallest_denormal_rows: (rows(any::<u32>().prop_map(f32::from_bits)), 0_u32..23)
+        .prop_map(|(row, bits)| row.iter()
+            .map(|v| f32::from_bits(v.to_bits() & (0x8000_0000 | ((1 << bits) - 1))))
+            .collect::<Vec<_>>());
     huge_rows: (rows(-1.0_f32..1.0), 10_i32..127)
         .prop_map(|(row, exponent)| row.iter().map(|v| v * f32::powi(2.0, exponent)).collect::<Vec<_>>());
     constant_rows: (-1e5_f32..1e5).prop_map(|value| vec![value; ROW]);
@@ -99,4 +103,21 @@ fn values_that_are_not_finite_are_named() {
             assert!(error.starts_with("element 45 is"), "{dtype}: {error}");
         }
     }
+}
+
+#[test]
+fn values_past_the_range_are_named() {
+    let mut refusing = 0;
+    for dtype in encodable() {
+        for value in [3e38, -3e38] {
+            let mut row = vec![1.0; ROW];
+            row[300] = value;
+            if let Err(error) = dtype.encode(&row, &mut row_buffer(dtype)) {
+                let start = format!("element 300 is {value}, past the range of {dtype}");
+                assert_eq!(error.to_string(), start);
+                refusing += 1;
+            }
+        }
+    }
+    assert!(refusing >= 20, "{refusing}");
 }

@@ -1,33 +1,27 @@
 //! Text to tokens and back, as the published tokenizer does it.
 //!
 //! The `tokenizers` crate is the implementation that the models were trained with; this crate
-//! only loads it, leaves out what the callers of `apr` do not want (special tokens), and decodes
-//! a stream of tokens without breaking characters that span several of them.
+//! loads it from a `tokenizer.json` or from what a GGUF file says, turns either into the other,
+//! and decodes a stream of tokens without breaking characters that span several of them.
 
+mod error;
+mod file;
+mod pipeline;
+mod probe;
+mod published;
+mod sentence_piece;
+mod split;
+mod stream;
 mod vocabulary;
 
-pub use vocabulary::{TokenType, Vocabulary};
+pub use error::TokenError;
+pub use sentence_piece::SpacePrefix;
+pub use stream::TextStream;
+pub use vocabulary::{SpecialTokens, TokenType, Vocabulary, VocabularyKind};
 
+use file::File;
 use std::str::FromStr;
 use tokenizers::Tokenizer as Inner;
-
-/// A tokenizer that could not be loaded, or failed on its input.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TokenError {
-    /// Not a `tokenizer.json` that the `tokenizers` crate reads.
-    #[error("tokenizer: {0}")]
-    Load(tokenizers::Error),
-    /// A tokenizer that cannot be carried over to another format.
-    #[error("tokenizer: {0}")]
-    Unsupported(&'static str),
-    /// The tokenizer refused a text.
-    #[error("text could not be tokenized: {0}")]
-    Encode(tokenizers::Error),
-    /// The tokenizer refused tokens.
-    #[error("tokens could not be decoded: {0}")]
-    Decode(tokenizers::Error),
-}
 
 /// A loaded tokenizer.
 pub struct Tokenizer {
@@ -40,6 +34,10 @@ impl Tokenizer {
     /// # Errors
     /// When the text is not a tokenizer.
     pub fn from_json(json: &str) -> Result<Self, TokenError> {
+        // What else is wrong with a text, the `tokenizers` crate says.
+        if let Ok(file) = File::parse(json) {
+            file.check_merges()?;
+        }
         let mut inner = Inner::from_str(json).map_err(TokenError::Load)?;
         // Both would change the tokens of a text behind the caller's back.
         inner.with_padding(None);
@@ -47,16 +45,31 @@ impl Tokenizer {
         Ok(Self { inner })
     }
 
-    /// The tokens of a text, without any that the tokenizer would add around it.
+    pub(crate) const fn new(inner: Inner) -> Self {
+        Self { inner }
+    }
+
+    /// The tokenizer as a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When the `tokenizers` crate cannot write it.
+    pub fn to_json(&self) -> Result<String, TokenError> {
+        self.inner.to_string(false).map_err(TokenError::Load)
+    }
+
+    /// The tokens of a text, with the BOS or EOS token that the published tokenizer puts around
+    /// every text, if it does: what `transformers` gives by default. Special tokens that are
+    /// written out in the text are recognised.
     ///
     /// # Errors
     /// When the tokenizer refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenError> {
-        let encoding = self.inner.encode_fast(text, false).map_err(TokenError::Encode)?;
+        let encoding = self.inner.encode_fast(text, true).map_err(TokenError::Encode)?;
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The text of tokens; special tokens are dropped, a leading space is kept.
+    /// The text of tokens; special tokens are dropped. A leading space is kept, unless the
+    /// tokenizer itself puts one before every text (SentencePiece).
     ///
     /// # Errors
     /// When the tokenizer refuses the tokens.
@@ -73,53 +86,14 @@ impl Tokenizer {
     /// Begins to decode a stream of tokens.
     #[must_use]
     pub const fn stream(&self) -> TextStream<'_> {
-        TextStream { tokenizer: self, tokens: Vec::new(), context: 0, emitted: 0 }
-    }
-}
-
-/// Decodes tokens one by one. Text comes out as soon as its last byte is known; all pieces
-/// together are the decoding of all tokens.
-pub struct TextStream<'a> {
-    tokenizer: &'a Tokenizer,
-    tokens: Vec<u32>,
-    /// First token that decoding starts from: what a token decodes to may depend on the one before.
-    context: usize,
-    /// Tokens whose text has been returned.
-    emitted: usize,
-}
-
-impl TextStream<'_> {
-    /// The text that this token completes; empty while a character is unfinished.
-    ///
-    /// # Errors
-    /// When the tokenizer refuses the tokens.
-    pub fn push(&mut self, token: u32) -> Result<String, TokenError> {
-        self.tokens.push(token);
-        let (old, new) = self.decode_window()?;
-        if new.ends_with(char::REPLACEMENT_CHARACTER) || new.len() <= old.len() {
-            return Ok(String::new());
-        }
-        self.context = self.emitted;
-        self.emitted = self.tokens.len();
-        Ok(new.get(old.len()..).unwrap_or_default().to_owned())
+        TextStream::new(self)
     }
 
-    /// What is left at the end: the replacement characters of an unfinished character.
-    ///
-    /// # Errors
-    /// When the tokenizer refuses the tokens.
-    pub fn finish(&mut self) -> Result<String, TokenError> {
-        let (old, new) = self.decode_window()?;
-        self.context = self.tokens.len();
-        self.emitted = self.tokens.len();
-        Ok(new.get(old.len()..).unwrap_or_default().to_owned())
-    }
-
-    /// The text of the context alone, and with the tokens that have not been emitted.
-    fn decode_window(&self) -> Result<(String, String), TokenError> {
-        let old = self.tokens.get(self.context..self.emitted).unwrap_or_default();
-        let new = self.tokens.get(self.context..).unwrap_or_default();
-        Ok((self.tokenizer.decode(old)?, self.tokenizer.decode(new)?))
+    /// Begins to decode the tokens that continue `prompt`: a space between the two is kept, and
+    /// a character that began in the prompt is completed.
+    #[must_use]
+    pub fn stream_after(&self, prompt: &[u32]) -> TextStream<'_> {
+        TextStream::after(self, prompt)
     }
 }
 

@@ -1,11 +1,13 @@
-//! A byte-level BPE tokenizer as GGUF stores it: tokens, types, merges, and the name of its split.
-//!
-//! Both directions go through one table of splits ([`SPLITS`]): a `tokenizer.json` is recognised
-//! by what its steps do, and a GGUF file becomes a `tokenizer.json` with the steps of that name.
+//! A tokenizer as GGUF stores it: tokens by id, their types, and merges or scores.
 
-use crate::TokenError;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use crate::pipeline::{Pipeline, part};
+use crate::sentence_piece::{SpacePrefix, merges_of_scores};
+use crate::split::Split;
+use crate::{TokenError, Tokenizer};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
+use tokenizers::{AddedToken, Tokenizer as Inner};
 
 /// What a token is for, with GGUF's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,274 +15,252 @@ use std::collections::BTreeMap;
 pub enum TokenType {
     /// Part of texts.
     Normal = 1,
+    /// Stands for what no token covers; special.
+    Unknown = 2,
     /// Special: dropped when decoding.
     Control = 3,
     /// Added by hand, and part of texts.
     UserDefined = 4,
     /// A row of the embedding without a token.
     Unused = 5,
+    /// One byte of a character that no token covers.
+    Byte = 6,
 }
 
-/// A byte-level BPE vocabulary.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A vocabulary of either kind. [`tokenizer`](Self::tokenizer) checks what it says.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Vocabulary {
     /// Tokens by id.
     pub tokens: Vec<String>,
     /// Their types.
     pub types: Vec<TokenType>,
-    /// Merges, most frequent first: two tokens with a space between.
-    pub merges: Vec<String>,
-    /// Name of the split, as in `tokenizer.ggml.pre`.
-    pub pre: String,
+    /// How texts become tokens.
+    pub kind: VocabularyKind,
+    /// Tokens with a role.
+    pub special: SpecialTokens,
+    /// Tokens outside of texts that take the white space before them, in the order of ids.
+    pub left_strip: Vec<u32>,
+    /// The same, for the white space behind them.
+    pub right_strip: Vec<u32>,
 }
 
-/// A way to split text before merging, and its name in GGUF files.
-struct Split {
-    name: &'static str,
-    steps: &'static [Step],
-    /// Text is normalised to NFC first.
-    nfc: bool,
-    /// Whole pieces that are tokens are taken without merging.
-    ignore_merges: bool,
+/// How texts become tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum VocabularyKind {
+    /// Byte-level BPE.
+    ByteLevel {
+        /// Name of the split, as in `tokenizer.ggml.pre`.
+        pre: String,
+        /// Merges, the first to be done first: two tokens with a space between.
+        merges: Vec<String>,
+    },
+    /// BPE as SentencePiece does it.
+    SentencePiece {
+        /// Scores of the tokens: the pair whose union has the greatest is merged first.
+        scores: Vec<f32>,
+        /// The published merges where they are not those that the scores say; else empty.
+        merges: Vec<String>,
+        /// Where a space is added.
+        prefix: SpacePrefix,
+    },
 }
 
-/// A step of splitting.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// Digits stand alone.
-    Digits,
-    /// Matches of this expression are pieces.
-    Pattern(&'static str),
-    /// Bytes become printable characters; before that, text is split as GPT-2 does.
-    ByteLevelSplit,
-    /// Bytes become printable characters.
-    ByteLevel,
+/// Tokens with a role, and which of them are put around a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpecialTokens {
+    /// Begin of a text.
+    pub bos: Option<u32>,
+    /// End of a text.
+    pub eos: Option<u32>,
+    /// What no token covers.
+    pub unk: Option<u32>,
+    /// Padding.
+    pub pad: Option<u32>,
+    /// Texts begin with `bos`.
+    pub add_bos: bool,
+    /// Texts end with `eos`.
+    pub add_eos: bool,
 }
-
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const LLAMA_3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-static SPLITS: &[Split] = &[
-    Split { name: "gpt-2", steps: &[Step::ByteLevelSplit], nfc: false, ignore_merges: false },
-    Split {
-        name: "smollm",
-        steps: &[Step::Digits, Step::ByteLevelSplit],
-        nfc: false,
-        ignore_merges: false,
-    },
-    Split {
-        name: "qwen2",
-        steps: &[Step::Pattern(QWEN2), Step::ByteLevel],
-        nfc: true,
-        ignore_merges: false,
-    },
-    Split {
-        name: "llama-bpe",
-        steps: &[Step::Pattern(LLAMA_3), Step::ByteLevel],
-        nfc: false,
-        ignore_merges: true,
-    },
-];
 
 impl Vocabulary {
-    /// The vocabulary of a `tokenizer.json`, padded with unused tokens to the rows of the
-    /// embedding.
+    /// Whether texts begin with BOS where a file with this `tokenizer.ggml.pre` does not say.
     ///
     /// # Errors
-    /// When it is no byte-level BPE, splits text in a way that has no name, or has more tokens
-    /// than the embedding has rows.
-    pub fn from_json(json: &str, rows: usize) -> Result<Self, TokenError> {
-        let json: Value =
-            serde_json::from_str(json).map_err(|error| TokenError::Load(error.into()))?;
-        let pre = recognise(&json)?;
-        let model = &json["model"];
-        let (vocab, merges) = model["vocab"]
-            .as_object()
-            .zip(model["merges"].as_array())
-            .filter(|_| model["type"] == "BPE")
-            .ok_or(TokenError::Unsupported("it is no byte-level BPE"))?;
-        let mut by_id: BTreeMap<usize, (String, TokenType)> = BTreeMap::new();
-        for (token, id) in vocab {
-            by_id.insert(token_id(id)?, (token.clone(), TokenType::Normal));
-        }
-        for added in json["added_tokens"].as_array().into_iter().flatten() {
-            let special = added["special"] == true;
-            let kind = if special { TokenType::Control } else { TokenType::UserDefined };
-            let content = added["content"].as_str().unwrap_or_default().to_owned();
-            by_id.insert(token_id(&added["id"])?, (content, kind));
-        }
-        if by_id.keys().next_back().is_some_and(|&last| last >= rows) {
-            return Err(TokenError::Unsupported("it has tokens past the rows of the embedding"));
-        }
-        let entry =
-            |id| by_id.get(&id).cloned().unwrap_or((format!("[PAD{id}]"), TokenType::Unused));
-        let (tokens, types) = (0..rows).map(entry).unzip();
-        let merges = merges.iter().map(merge).collect::<Result<_, _>>()?;
-        Ok(Self { tokens, types, merges, pre: pre.to_owned() })
+    /// When the name is unknown.
+    pub fn adds_bos_by_default(pre: &str) -> Result<bool, TokenError> {
+        Ok(Split::named(pre)?.add_bos)
     }
 
-    /// The vocabulary as a `tokenizer.json`.
+    /// The tokenizer.
     ///
     /// # Errors
-    /// When the name of its split is unknown.
-    pub fn to_json(&self) -> Result<String, TokenError> {
-        let split = SPLITS
-            .iter()
-            .find(|split| split.name == self.pre)
-            .ok_or(TokenError::Unsupported("tokenizer.ggml.pre names an unknown split"))?;
-        let mut vocab = Map::new();
-        let mut added = Vec::new();
-        for (id, (token, kind)) in self.tokens.iter().zip(&self.types).enumerate() {
-            if *kind == TokenType::Unused {
-                continue;
+    /// When lists differ in length, a token occurs twice, a merge or a role names a token that
+    /// is not there, or the name of the split is unknown.
+    pub fn tokenizer(&self) -> Result<Tokenizer, TokenError> {
+        let vocab = self.vocab()?;
+        let unk = self.role("unk", self.special.unk)?;
+        let (pipeline, decoder, builder) = match &self.kind {
+            VocabularyKind::ByteLevel { pre, merges } => {
+                let split = Split::named(pre)?;
+                let merges = parse_merges(&vocab, merges)?;
+                let builder = BPE::builder().vocab_and_merges(vocab, merges);
+                (
+                    split.pipeline()?,
+                    byte_level_decoder(),
+                    builder.ignore_merges(split.ignore_merges),
+                )
             }
-            vocab.insert(token.clone(), json!(id));
-            if *kind != TokenType::Normal {
-                added.push(json!({
-                    "id": id, "content": token, "single_word": false, "lstrip": false,
-                    "rstrip": false, "normalized": false, "special": *kind == TokenType::Control,
-                }));
+            VocabularyKind::SentencePiece { scores, merges, prefix } => {
+                self.same_length("scores", scores.len())?;
+                let merges = match merges.as_slice() {
+                    [] => merges_of_scores(&vocab, self.used(), scores)?,
+                    merges => parse_merges(&vocab, merges)?,
+                };
+                let builder = BPE::builder().vocab_and_merges(vocab, merges);
+                let builder = builder.byte_fallback(true).fuse_unk(true);
+                (prefix.pipeline()?, prefix.decoder(), builder)
             }
-        }
-        let steps: Vec<Value> = split.steps.iter().map(Step::to_json).collect();
-        let json = json!({
-            "version": "1.0",
-            "added_tokens": added,
-            "normalizer": if split.nfc { json!({ "type": "NFC" }) } else { Value::Null },
-            "pre_tokenizer": { "type": "Sequence", "pretokenizers": steps },
-            "post_processor": null,
-            "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
-            "model": {
-                "type": "BPE", "vocab": vocab, "merges": self.merges,
-                "ignore_merges": split.ignore_merges, "byte_fallback": false, "fuse_unk": false,
-            },
-        });
-        Ok(json.to_string())
-    }
-}
-
-fn token_id(value: &Value) -> Result<usize, TokenError> {
-    let id = value.as_u64().and_then(|id| usize::try_from(id).ok());
-    id.ok_or(TokenError::Unsupported("a token has no id"))
-}
-
-/// Newer files list the two parts, older ones put a space between them.
-fn merge(value: &Value) -> Result<String, TokenError> {
-    if let Some(text) = value.as_str() {
-        return Ok(text.to_owned());
-    }
-    match value.as_array().map(Vec::as_slice) {
-        Some([Value::String(left), Value::String(right)]) => Ok(format!("{left} {right}")),
-        _ => Err(TokenError::Unsupported("a merge is not two tokens")),
-    }
-}
-
-/// The name of the split that does what this `tokenizer.json` does.
-fn recognise(json: &Value) -> Result<&'static str, TokenError> {
-    const UNKNOWN: TokenError =
-        TokenError::Unsupported("it splits text in a way that no name in GGUF stands for");
-    let pre = &json["pre_tokenizer"];
-    let listed = pre["pretokenizers"].as_array();
-    let steps: &[Value] = listed.map_or(std::slice::from_ref(pre), Vec::as_slice);
-    let nfc = json["normalizer"]["type"] == "NFC";
-    if !nfc && !json["normalizer"].is_null() {
-        return Err(UNKNOWN);
-    }
-    let ignore_merges = json["model"]["ignore_merges"] == true;
-    SPLITS
-        .iter()
-        .find(|split| {
-            split.nfc == nfc
-                && split.ignore_merges == ignore_merges
-                && split.steps.len() == steps.len()
-                && split.steps.iter().zip(steps).all(|(step, json)| step.does(json))
-        })
-        .map(|split| split.name)
-        .ok_or(UNKNOWN)
-}
-
-impl Step {
-    /// Whether this step of a `tokenizer.json` does the same.
-    fn does(&self, json: &Value) -> bool {
-        let byte_level = |split: bool| {
-            json["type"] == "ByteLevel"
-                && json["add_prefix_space"] == false
-                && json.get("use_regex").is_none_or(|regex| *regex == split)
         };
-        match self {
-            Self::Digits => json["type"] == "Digits" && json["individual_digits"] == true,
-            Self::Pattern(pattern) => {
-                json["type"] == "Split"
-                    && json["pattern"]["Regex"] == *pattern
-                    && json["behavior"] == "Isolated"
-                    && json["invert"] == false
-            }
-            Self::ByteLevelSplit => byte_level(true),
-            Self::ByteLevel => byte_level(false) && json["use_regex"] == false,
-        }
+        let builder = match unk {
+            Some(token) => builder.unk_token(token),
+            None => builder,
+        };
+        let Pipeline { normalizer, pre_tokenizer } = pipeline;
+        let mut inner = Inner::new(builder.build().map_err(TokenError::Load)?);
+        inner.with_normalizer(normalizer).map_err(TokenError::Load)?;
+        inner.with_pre_tokenizer(pre_tokenizer);
+        inner.with_decoder(Some(part::<tokenizers::DecoderWrapper>(decoder)?));
+        inner.with_post_processor(part::<Option<tokenizers::PostProcessorWrapper>>(
+            self.template()?,
+        )?);
+        inner.add_tokens(self.added_tokens()).map_err(TokenError::Load)?;
+        Ok(Tokenizer::new(inner))
     }
 
-    fn to_json(&self) -> Value {
-        let byte_level = |split: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": split});
-        match self {
-            Self::Digits => json!({"type": "Digits", "individual_digits": true}),
-            Self::Pattern(pattern) => {
-                json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false})
-            }
-            Self::ByteLevelSplit => byte_level(true),
-            Self::ByteLevel => byte_level(false),
+    /// The tokenizer as a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// As for [`tokenizer`](Self::tokenizer).
+    pub fn to_json(&self) -> Result<String, TokenError> {
+        self.tokenizer()?.to_json()
+    }
+
+    /// Every token that can occur, with its id.
+    fn vocab(&self) -> Result<Vocab, TokenError> {
+        self.same_length("token types", self.types.len())?;
+        let mut vocab = Vocab::with_capacity(self.tokens.len());
+        for (id, token, _) in self.used() {
+            let twice = |first| TokenError::Twice { token: token.to_string(), ids: [first, id] };
+            vocab.insert(token.to_string(), id).map_or(Ok(()), |first| Err(twice(first)))?;
         }
+        Ok(vocab)
+    }
+
+    /// Id, text and type of the tokens that can occur.
+    fn used(&self) -> impl Iterator<Item = (u32, Cow<'_, str>, TokenType)> {
+        let spaces = matches!(self.kind, VocabularyKind::SentencePiece { .. });
+        // Converters write the runs of spaces that were added by hand (Gemma) as spaces.
+        let text = move |token: &'_ str, kind| match token.bytes().all(|byte| byte == b' ') {
+            true if spaces && kind == TokenType::UserDefined => Some("▁".repeat(token.len())),
+            _ => None,
+        };
+        (0_u32..)
+            .zip(self.tokens.iter().zip(&self.types))
+            .filter(|(_, (token, kind))| **kind != TokenType::Unused && !token.is_empty())
+            .map(move |(id, (token, kind))| {
+                let run = text(token, *kind);
+                (id, run.map_or(Cow::Borrowed(token.as_str()), Cow::Owned), *kind)
+            })
+    }
+
+    /// The tokens that are looked for before texts are split.
+    fn added_tokens(&self) -> impl Iterator<Item = AddedToken> {
+        self.used().filter_map(|(id, token, kind)| {
+            let special = match kind {
+                TokenType::Unknown | TokenType::Control => true,
+                TokenType::UserDefined => false,
+                TokenType::Normal | TokenType::Unused | TokenType::Byte => return None,
+            };
+            Some(
+                AddedToken::from(token, special)
+                    .normalized(false)
+                    .lstrip(self.left_strip.binary_search(&id).is_ok())
+                    .rstrip(self.right_strip.binary_search(&id).is_ok()),
+            )
+        })
+    }
+
+    /// The token with a role.
+    fn role(&self, role: &'static str, id: Option<u32>) -> Result<Option<String>, TokenError> {
+        let Some(id) = id else { return Ok(None) };
+        let token = usize::try_from(id).ok().and_then(|id| self.tokens.get(id));
+        let count = self.tokens.len();
+        token.cloned().map(Some).ok_or(TokenError::Role { role, id, count })
+    }
+
+    /// What is put around a text, as a `tokenizer.json` writes it; `null` for nothing.
+    fn template(&self) -> Result<Value, TokenError> {
+        let SpecialTokens { bos, eos, pad, add_bos, add_eos, .. } = self.special;
+        let (bos_text, eos_text) = (self.role("bos", bos)?, self.role("eos", eos)?);
+        self.role("pad", pad)?;
+        let around = |add: bool, id: Option<u32>, text: Option<String>, role| match (add, id, text)
+        {
+            (false, ..) => Ok(None),
+            (true, Some(id), Some(text)) => Ok(Some((id, text))),
+            (true, ..) => Err(TokenError::NoRole { role }),
+        };
+        let before = around(add_bos, bos, bos_text, "bos")?;
+        let after = around(add_eos, eos, eos_text, "eos")?;
+        if before.is_none() && after.is_none() {
+            return Ok(Value::Null);
+        }
+        let mut tokens = serde_json::Map::new();
+        for (id, text) in before.iter().chain(&after) {
+            tokens.insert(text.clone(), json!({"id": text, "ids": [id], "tokens": [text]}));
+        }
+        let special = |token: &Option<(u32, String)>, sequence: u32| {
+            token
+                .as_ref()
+                .map(|(_, text)| json!({"SpecialToken": {"id": text, "type_id": sequence}}))
+        };
+        let side = |name: &str, sequence: u32| {
+            let text = Some(json!({"Sequence": {"id": name, "type_id": sequence}}));
+            [special(&before, sequence), text, special(&after, sequence)].into_iter().flatten()
+        };
+        let single: Vec<Value> = side("A", 0).collect();
+        let pair: Vec<Value> = side("A", 0).chain(side("B", 1)).collect();
+        Ok(
+            json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}),
+        )
+    }
+
+    fn same_length(&self, what: &'static str, found: usize) -> Result<(), TokenError> {
+        let tokens = self.tokens.len();
+        if found == tokens { Ok(()) } else { Err(TokenError::Length { what, found, tokens }) }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Tokenizer;
-    use std::fs;
+fn byte_level_decoder() -> Value {
+    json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true})
+}
 
-    #[test]
-    fn a_vocabulary_tokenizes_as_the_tokenizer_it_came_from() {
-        let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-        let corpus: Vec<String> =
-            ["tests/data/heldout.txt", "Cargo.lock", "crates/token/src/lib.rs"]
-                .iter()
-                .map(|path| fs::read_to_string(format!("{base}/{path}")).unwrap())
-                .collect();
-        for (model, pre) in
-            [("tiny-llama", "smollm"), ("tiny-qwen2", "qwen2"), ("tiny-gpt2", "gpt-2")]
-        {
-            let json =
-                fs::read_to_string(format!("{base}/tests/models/{model}/tokenizer.json")).unwrap();
-            let vocabulary = Vocabulary::from_json(&json, 2050).unwrap();
-            assert_eq!(vocabulary.pre, pre);
-            assert_eq!(
-                (vocabulary.tokens.len(), vocabulary.types[2049]),
-                (2050, TokenType::Unused)
-            );
-            let published = Tokenizer::from_json(&json).unwrap();
-            let rebuilt = Tokenizer::from_json(&vocabulary.to_json().unwrap()).unwrap();
-            assert_eq!(
-                Vocabulary::from_json(&vocabulary.to_json().unwrap(), 2050).unwrap(),
-                vocabulary
-            );
-            let special = "<|endoftext|>a<|im_start|> naïve e\u{301} 東京 🗼 12345 \t\r\n x";
-            for text in corpus.iter().flat_map(|text| text.lines()).chain([special]) {
-                let tokens = published.encode(text).unwrap();
-                assert_eq!(rebuilt.encode(text).unwrap(), tokens, "{model}: {text:?}");
-                assert_eq!(rebuilt.decode(&tokens).unwrap(), published.decode(&tokens).unwrap());
-            }
-        }
-    }
-
-    #[test]
-    fn a_split_without_a_name_is_refused() {
-        let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-        let json =
-            fs::read_to_string(format!("{base}/tests/models/tiny-llama/tokenizer.json")).unwrap();
-        let other = json.replace("\"individual_digits\": true", "\"individual_digits\": false");
-        assert_ne!(other, json);
-        let error = Vocabulary::from_json(&other, 2048).unwrap_err().to_string();
-        assert!(error.contains("no name in GGUF"), "{error}");
-    }
+/// Merges whose parts and whole are tokens: the `tokenizers` crate relies on it.
+fn parse_merges(vocab: &Vocab, merges: &[String]) -> Result<Merges, TokenError> {
+    let mut whole = String::new();
+    let mut parse = |(index, merge): (usize, &String)| {
+        // The first part is at least one character, which may be a space.
+        let first = merge.chars().next().map_or(0, char::len_utf8);
+        let at = merge.get(first..).and_then(|rest| rest.find(' ')).map(|at| at + first);
+        let parts = at.and_then(|at| Some((merge.get(..at)?, merge.get(at + 1..)?)));
+        let known = |token: &str| vocab.contains_key(token);
+        parts
+            .filter(|(left, right)| {
+                whole.clear();
+                whole.extend([*left, *right]);
+                known(left) && known(right) && known(&whole)
+            })
+            .map(|(left, right)| (left.to_owned(), right.to_owned()))
+            .ok_or_else(|| TokenError::Merge { index, merge: merge.clone() })
+    };
+    merges.iter().enumerate().map(&mut parse).collect()
 }

@@ -15,7 +15,10 @@ pub(crate) struct ConvertArgs {
     /// Quantize anew what is quantized already; the errors add up
     #[arg(long)]
     allow_requantize: bool,
-    /// The file to write; its extension decides the format
+    /// In GGUF, name the tokenizer's split so; for tokenizers whose own split has no name
+    #[arg(long, value_name = "NAME")]
+    pre: Option<String>,
+    /// The file to write; its extension, .apr, .gguf or .safetensors, decides the format
     #[arg(short, long, value_name = "FILE", required_unless_present = "plan")]
     output: Option<PathBuf>,
     /// Show what would be written, tensor by tensor and to the byte, and write nothing
@@ -24,23 +27,29 @@ pub(crate) struct ConvertArgs {
 }
 
 impl ConvertArgs {
+    /// The options, with this recipe.
+    pub(crate) fn options(&self, recipe: Recipe) -> ConvertOptions {
+        ConvertOptions {
+            types: self.tensor_type.clone(),
+            requantize: if self.allow_requantize { Requantize::Allow } else { Requantize::Refuse },
+            split: self.pre.clone(),
+            ..ConvertOptions::new(recipe)
+        }
+    }
+
+    /// Writes the file, or shows the plan of it.
     pub(crate) fn run(
-        self,
+        &self,
         source: &Path,
-        recipe: Recipe,
+        options: &ConvertOptions,
         output: &mut Output,
     ) -> Result<Outcome, Error> {
-        let options = ConvertOptions {
-            types: self.tensor_type,
-            requantize: if self.allow_requantize { Requantize::Allow } else { Requantize::Refuse },
-            ..ConvertOptions::new(recipe)
-        };
         let checkpoint = Checkpoint::open(source)?;
-        let target = self.output.unwrap_or_else(|| PathBuf::from("plan.apr"));
+        let target = self.output.as_deref().unwrap_or(Path::new("plan.apr"));
         if self.plan {
-            output.report(&apr::plan(&checkpoint, &target, &options)?)?;
+            output.report(&apr::plan(&checkpoint, target, options)?)?;
         } else {
-            output.report(&apr::convert(&checkpoint, &target, &options, &Bar::default())?)?;
+            output.report(&apr::convert(&checkpoint, target, options, &Bar::default())?)?;
         }
         Ok(Outcome::Success)
     }

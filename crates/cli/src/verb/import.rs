@@ -20,6 +20,6 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let recipe = self.recipe.recipe()?.unwrap_or(Recipe::KEEP);
-        self.convert.run(&self.source, recipe, output)
+        self.convert.run(&self.source, &self.convert.options(recipe), output)
     }
 }

@@ -24,6 +24,6 @@ impl Args {
     pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let recipe = Recipe::named(&self.scheme)?;
         let recipe = if self.pure { recipe.pure()? } else { recipe };
-        self.convert.run(&self.source, recipe, output)
+        self.convert.run(&self.source, &self.convert.options(recipe), output)
     }
 }

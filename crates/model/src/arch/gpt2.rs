@@ -2,6 +2,7 @@
 //! published checkpoints carry the causal mask of every layer as a tensor.
 
 use super::Setting::{Bool, Null, Text};
+use super::llama::{BASE, KEYS};
 use super::{
     Activation, Arch, ConfigKeys, DerivedKind, DerivedName, Mlp, Norm, Part, Position, Requirement,
     RowOrder, bias, conv1d, weight,
@@ -10,6 +11,7 @@ use super::{
 pub(super) static GPT2: Arch = Arch {
     name: "gpt2",
     class: "GPT2LMHeadModel",
+    gguf: "gpt2",
     norm: Norm::Layer,
     position: Position::Learned,
     mlp: Mlp::Plain(Activation::GeluTanh),
@@ -24,6 +26,7 @@ pub(super) static GPT2: Arch = Arch {
         max_positions: "n_positions",
         norm_eps: "layer_norm_epsilon",
         tied_default: true,
+        ..KEYS
     },
     requirements: &[
         Requirement { key: "activation_function", value: Text("gelu_new") },
@@ -57,4 +60,5 @@ pub(super) static GPT2: Arch = Arch {
         DerivedName { kind: DerivedKind::CausalMask, name: "h.{}.attn.bias" },
         DerivedName { kind: DerivedKind::MaskedBias, name: "h.{}.attn.masked_bias" },
     ],
+    ..BASE
 };

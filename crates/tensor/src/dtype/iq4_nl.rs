@@ -11,7 +11,7 @@
 use super::nibbles::decode_table;
 use crate::block::{Block, Words};
 use crate::table_search::{
-    GROUP, HALF_GAP, REACH, Scales, TABLE, best_start, covering_scale, quantize, round_up,
+    GROUP, HALF_GAP, REACH, Scales, TABLE, best_start, covering, covering_scale, quantize,
 };
 use crate::{DType, EncodeError};
 use half::f16;
@@ -53,8 +53,42 @@ impl Block for BlockIQ4_NL {
     /// Half the widest gap of the table under the scale that puts the largest magnitude at the
     /// table's shorter end. No scale is taken that breaks it, and that one does not.
     fn error_bound(values: &[f32]) -> f32 {
-        let amax = values.iter().fold(0.0_f32, |amax, value| amax.max(value.abs()));
         // The last factor is the rounding of the errors that the search compares.
-        HALF_GAP * round_up(amax / REACH).to_f32() * (1.0 + f32::EPSILON)
+        HALF_GAP * covering(values, REACH).to_f32() * (1.0 + f32::EPSILON)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bit layout against the GGML specification: low nibbles hold the first half.
+    #[test]
+    fn nibbles_look_up_the_table_of_ggml() {
+        let qs = std::array::from_fn(|j| u8::try_from(j | (15 - j) << 4).unwrap());
+        let block = BlockIQ4_NL { d: U16::new(f16::from_f32(-0.5).to_bits()), qs };
+        let mut out = [0.0; 32];
+        block.decode(&mut out);
+        assert_eq!([out[0], out[1], out[8], out[15]], [63.5, 52.0, -0.5, -56.5]);
+        assert_eq!([out[16], out[17], out[31]], [-56.5, -44.5, 63.5]);
+    }
+
+    #[test]
+    fn all_zero_decodes_to_zero() {
+        for zero in [0.0, -0.0] {
+            let mut out = [1.0; 32];
+            BlockIQ4_NL::encode(&[zero; 32]).unwrap().decode(&mut out);
+            assert_eq!(out, [0.0; 32]);
+        }
+    }
+
+    #[test]
+    fn scales_past_f16_are_refused_with_the_element() {
+        let mut values = [1.0; 32];
+        values[7] = -7.5e6;
+        assert_eq!(
+            DType::IQ4_NL.encode(&values, &mut [0; 18]),
+            Err(EncodeError::OutOfRange { dtype: DType::IQ4_NL, index: 7, value: -7.5e6 })
+        );
     }
 }

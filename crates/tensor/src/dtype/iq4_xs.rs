@@ -14,7 +14,7 @@ use super::nibbles::{decode_table, nibble};
 use crate::block::{Block, Words};
 use crate::scale_search::{Grid, inverse};
 use crate::table_search::{
-    GROUP, HALF_GAP, REACH, Scales, Sums, TABLE, best_start, covering_scale, quantize, round_up,
+    GROUP, HALF_GAP, REACH, Scales, Sums, TABLE, best_start, covering, covering_scale, quantize,
 };
 use crate::{DType, EncodeError};
 use half::f16;
@@ -71,10 +71,9 @@ impl Block for BlockIQ4_XS {
     /// scales is the smallest with which the block's largest magnitude is at the table's shorter
     /// end or before it. No scales are taken that break it, and these do not.
     fn error_bound(values: &[f32]) -> f32 {
-        let amax = values.iter().fold(0.0_f32, |amax, value| amax.max(value.abs()));
-        let covering = round_up(amax / (REACH * SCALES.max)).to_f32();
+        let scale = covering(values, REACH * SCALES.max).to_f32();
         // The last factor is the rounding of the errors that the search compares.
-        HALF_GAP * SCALES.max * covering * (1.0 + f32::EPSILON)
+        HALF_GAP * SCALES.max * scale * (1.0 + f32::EPSILON)
     }
 }
 
@@ -135,4 +134,62 @@ fn shared_scale(best: &[Sums; GROUPS]) -> Scales<GROUPS> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bit layout against the GGML specification: 36 is 0b10_0100, and so on.
+    #[test]
+    fn scales_are_put_together_as_in_ggml() {
+        let mut bytes = [0_u8; 136];
+        bytes[..2].copy_from_slice(&f16::from_f32(0.25).to_bits().to_le_bytes());
+        bytes[2..4].copy_from_slice(&0b11_00_01_10_11_00_10_01_u16.to_le_bytes());
+        bytes[4..8].copy_from_slice(&[0x1f, 0x32, 0x04, 0xf8]);
+        // Numbers 8 and 15, the values 1 and 113, in the first and the second half of a group.
+        bytes[8..].fill(0xf8);
+        let mut out = [0.0; 256];
+        DType::IQ4_XS.decode(&bytes, &mut out).unwrap();
+        let scales = [0x1f, 0x21, 0x02, 0x33, 0x24, 0x10, 0x08, 0x3f].map(|s: i16| s - 32);
+        for (b, scale) in scales.into_iter().enumerate() {
+            let scale = 0.25 * f32::from(scale);
+            assert_eq!(out[32 * b..][..16], [scale; 16], "{b}");
+            assert_eq!(out[32 * b + 16..][..16], [scale * 113.0; 16], "{b}");
+        }
+    }
+
+    #[test]
+    fn stored_scales_are_read_back() {
+        let groups = [[0.0; GROUP]; GROUPS];
+        for first in -32..=24_i8 {
+            let s = std::array::from_fn(|b| f32::from(first) + b as f32);
+            let block = BlockIQ4_XS::pack(&groups, &Scales { d: f16::ONE, s });
+            let read: [f32; GROUPS] = std::array::from_fn(|b| f32::from(block.scale(b)));
+            assert_eq!(read, s);
+        }
+    }
+
+    #[test]
+    fn groups_of_different_magnitude_keep_their_own_scales() {
+        let values: Vec<f32> =
+            (0..256).map(|i| f32::from(TABLE[i % 16]) * (i / 32 + 1) as f32 * 0.125).collect();
+        let mut out = [0.0; 256];
+        BlockIQ4_XS::encode(&values).unwrap().decode(&mut out);
+        for (b, (found, values)) in out.chunks(32).zip(values.chunks(32)).enumerate() {
+            let error: f32 = found.iter().zip(values).map(|(a, b)| (a - b).powi(2)).sum();
+            let power: f32 = values.iter().map(|value| value * value).sum();
+            assert!(error <= 0.001 * power, "{b}: {error} of {power}");
+        }
+    }
+
+    #[test]
+    fn scales_past_f16_are_refused_with_the_element() {
+        let mut values = [1.0; 256];
+        values[200] = 2.3e8;
+        assert_eq!(
+            DType::IQ4_XS.encode(&values, &mut [0; 136]),
+            Err(EncodeError::OutOfRange { dtype: DType::IQ4_XS, index: 200, value: 2.3e8 })
+        );
+    }
 }

@@ -1,36 +1,35 @@
 //! What the K-quants share: planes of their integers, and the packed scales of Q4_K and Q5_K.
 
-use crate::plane::Plane;
+use crate::plane::{Plane, expand};
 use crate::super_block::ELEMS;
 use half::f16;
 use zerocopy::little_endian::U16;
 
 /// Lowest four bits, halves of 64 elements.
-pub(crate) const NIBBLES: Plane = Plane { bits: 4, width: 32, shift: 0 };
+pub(crate) type Nibbles = Plane<4, 32, 0>;
 /// Lowest two bits, quarters of 128 elements.
-pub(crate) const CRUMBS: Plane = Plane { bits: 2, width: 32, shift: 0 };
+pub(crate) type Crumbs = Plane<2, 32, 0>;
 /// Bit 2, the parts of 32 elements that all share the same 32 bytes.
-pub(crate) const BIT_2: Plane = Plane { bits: 1, width: 32, shift: 2 };
+pub(crate) type Bit2 = Plane<1, 32, 2>;
 /// Bit 4, likewise.
-pub(crate) const BIT_4: Plane = Plane { bits: 1, width: 32, shift: 4 };
+pub(crate) type Bit4 = Plane<1, 32, 4>;
 
 /// The value of a half-precision field.
 pub(crate) fn half(bits: U16) -> f32 {
     f16::from_bits(bits.get()).to_f32()
 }
 
-/// Writes `scale · (q − zero) − min` for the sub-blocks, whose scales and offsets are given.
-pub(crate) fn expand<const L: usize>(
+/// Writes `scale · (q − zero) − min` for `L` sub-blocks of `N` elements, whose scales and offsets
+/// are given.
+pub(crate) fn expand_all<const L: usize, const N: usize>(
     q: &[u8; ELEMS],
     zero: f32,
     (scales, mins): (&[f32; L], &[f32; L]),
     out: &mut [f32],
 ) {
-    let parts = q.chunks_exact(ELEMS / L).zip(out.chunks_exact_mut(ELEMS / L));
+    let parts = q.as_chunks::<N>().0.iter().zip(out.chunks_exact_mut(N));
     for ((q, out), (scale, min)) in parts.zip(scales.iter().zip(mins)) {
-        for (out, &q) in out.iter_mut().zip(q) {
-            *out = scale * (f32::from(q) - zero) - min;
-        }
+        expand(q, out, |q| scale * (q - zero) - min);
     }
 }
 

@@ -8,8 +8,9 @@
 //! as in GGML: the table holds the values doubled, the power is halved, and 255, which the
 //! specification gives to NaN, is 2¹²⁷ like any other exponent.
 
-use super::nibbles::{decode_table, pack_halves};
+use super::nibbles::{Halves, decode_table};
 use crate::block::{Block, Words, finite_amax};
+use crate::scale_search::Grid;
 use crate::{DType, EncodeError};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -52,9 +53,9 @@ impl Block for BlockMXFP4 {
         let doubled = units.map(|value| value * 0.5);
         // Twice the largest exponent would decode values near the end of single precision to ∞.
         if e < LARGEST && 4.0 * cost(&doubled) < cost(&units) {
-            return Ok(Self { e: e + 1, qs: pack_halves(&doubled.map(code)) });
+            return Ok(Self { e: e + 1, qs: Halves::pack(&doubled.map(code)) });
         }
-        Ok(Self { e, qs: pack_halves(&units.map(code)) })
+        Ok(Self { e, qs: Halves::pack(&units.map(code)) })
     }
 
     /// With the unit u = 2^(e − 128) for which the largest magnitude m is 8u to 16u: 2u, half the
@@ -87,12 +88,11 @@ fn in_units(values: &[f32], e: u8) -> [f32; ELEMS] {
 
 /// The magnitude in the table that is nearest to a value's.
 fn nearest(value: f32) -> f32 {
-    /// Adding it leaves no fraction bits, so the sum is rounded by the addition itself.
-    const SHIFT: f32 = 12_582_912.0;
     let magnitude = value.abs().min(f32::from(TABLE[7]));
     // The gap between neighbours is 1 up to 4, then half the power of two below the value.
     let gap = 0.5 * f32::from_bits(magnitude.max(2.0).to_bits() & 0x7f80_0000);
-    magnitude + SHIFT * gap - SHIFT * gap
+    let shift = Grid::SHIFT * gap;
+    magnitude + shift - shift
 }
 
 /// Squared error of the values, in units.
@@ -120,4 +120,65 @@ fn power(exponent: i32) -> f32 {
     let normal = exponent.max(-126);
     let power = f32::from_bits(((normal + 127) as u32) << 23);
     power * [1.0, 0.5, 0.25][(normal - exponent) as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(values: [f32; ELEMS]) -> (u8, [f32; ELEMS]) {
+        let block = BlockMXFP4::encode(&values).unwrap();
+        let mut out = [f32::NAN; ELEMS];
+        block.decode(&mut out);
+        (block.e, out)
+    }
+
+    /// Bit layout against the OCP specification: 0b0_01_1 is 1.5, stored doubled; 127 is 2⁰.
+    #[test]
+    fn elements_are_floats_of_four_bits() {
+        let qs = std::array::from_fn(|j| u8::try_from(j | (15 - j) << 4).unwrap());
+        let mut out = [0.0; ELEMS];
+        BlockMXFP4 { e: 127, qs }.decode(&mut out);
+        assert_eq!(out[..8], [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]);
+        assert_eq!(out[8..16], [0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0]);
+        assert!((0..16).all(|j| out[16 + j] == out[15 - j]));
+    }
+
+    #[test]
+    fn powers_reach_both_ends_of_single_precision() {
+        for e in 0..=255 {
+            let found = power(e - 128);
+            assert_eq!(f64::from(found), f64::powi(2.0, e - 128));
+        }
+    }
+
+    #[test]
+    fn values_of_the_table_survive_exactly() {
+        let table = std::array::from_fn(|i| f32::from(TABLE[i % 16]));
+        for unit in [1.0, 0.25, f32::powi(2.0, -128), f32::powi(2.0, 124)] {
+            let values = table.map(|value| value * unit);
+            assert_eq!(round_trip(values).1, values);
+        }
+    }
+
+    #[test]
+    fn the_better_of_two_exponents_is_taken() {
+        assert_eq!(round_trip([15.0; ELEMS]), (129, [16.0; ELEMS]));
+        assert_eq!(round_trip([13.0; ELEMS]), (128, [12.0; ELEMS]));
+        // 16 is nearer to 15.5 than 12 is, but under its unit of 2 a value of 3 moves by 1.
+        for (other, e, found) in [(2.0, 129, 16.0), (3.0, 128, 12.0)] {
+            let mut values = [other; ELEMS];
+            values[3] = 15.5;
+            let (exponent, out) = round_trip(values);
+            assert_eq!((exponent, out[3]), (e, found));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_single_precision_stay_finite() {
+        let (_, out) = round_trip([f32::MAX; ELEMS]);
+        assert_eq!(out, [12.0 * f32::powi(2.0, 124); ELEMS]);
+        let (e, out) = round_trip([-f32::from_bits(1); ELEMS]);
+        assert_eq!((e, out), (0, [0.0; ELEMS]));
+    }
 }

@@ -1,6 +1,11 @@
 //! Bytes that hold two numbers of four bits, and the types whose numbers look a value up in a
 //! table of sixteen.
 
+use crate::plane::Plane;
+
+/// 32 elements in 16 bytes: the lower nibbles are the first half.
+pub(crate) type Halves = Plane<4, 16, 0>;
+
 /// Number `i` of a row of nibbles, the lower half of each byte first.
 pub(crate) fn nibble(bytes: &[u8], i: usize) -> u8 {
     bytes[i / 2] >> (4 * (i % 2)) & 0x0f
@@ -13,9 +18,4 @@ pub(crate) fn decode_table(qs: &[u8], table: &[i8; 16], scale: f32, out: &mut [f
         *low = scale * f32::from(table[usize::from(pair & 0x0f)]);
         *high = scale * f32::from(table[usize::from(pair >> 4)]);
     }
-}
-
-/// Two numbers to a byte: the first half of `codes` in the lower nibbles.
-pub(crate) fn pack_halves(codes: &[u8; 32]) -> [u8; 16] {
-    std::array::from_fn(|i| codes[i] | codes[i + 16] << 4)
 }

@@ -8,7 +8,7 @@
 //! ```
 //! The layout is GGML's `block_q2_K`; scales and offsets are searched for (`super_block.rs`).
 
-use super::k_quant::{CRUMBS, expand, half};
+use super::k_quant::{Crumbs, expand_all, half};
 use crate::block::{Block, Words};
 use crate::scale_search::Grid;
 use crate::super_block::{ELEMS, Shape, encode, error_bound};
@@ -53,15 +53,15 @@ impl Block for BlockQ2_K {
         let scales = self.scales.map(|pair| d * f32::from(pair & 15));
         let mins = self.scales.map(|pair| dmin * f32::from(pair >> 4));
         let mut q = [0; ELEMS];
-        CRUMBS.unpack(&self.qs, &mut q);
-        expand(&q, 0.0, (&scales, &mins), out);
+        Crumbs::unpack(&self.qs, &mut q);
+        expand_all::<SUBS, { ELEMS / SUBS }>(&q, 0.0, (&scales, &mins), out);
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<true, SUBS, { ELEMS / SUBS }>(values, &SHAPE)?;
         Ok(Self {
             scales: std::array::from_fn(|b| found.scales[b] | found.mins[b] << 4),
-            qs: CRUMBS.pack(&found.q),
+            qs: Crumbs::pack(&found.q),
             d: U16::new(found.d.to_bits()),
             dmin: U16::new(found.dmin.to_bits()),
         })

@@ -10,7 +10,7 @@
 //! ```
 //! The layout is GGML's `block_q3_K`; scales are searched for (`super_block.rs`).
 
-use super::k_quant::{BIT_2, CRUMBS, expand, half};
+use super::k_quant::{Bit2, Crumbs, expand_all, half};
 use crate::block::{Block, Words};
 use crate::plane::Plane;
 use crate::scale_search::Grid;
@@ -28,8 +28,8 @@ const SHAPE: Shape = Shape {
     starts: &[0.75, 0.8, 0.86, 0.92, 0.98, 1.03, 1.09, 1.15],
     around: &[0.0, -1.0, 1.0, -2.0, 2.0],
 };
-const LOW_SCALES: Plane = Plane { bits: 4, width: 8, shift: 0 };
-const HIGH_SCALES: Plane = Plane { bits: 2, width: 4, shift: 4 };
+type LowScales = Plane<4, 8, 0>;
+type HighScales = Plane<2, 4, 4>;
 
 /// 256 elements in 110 bytes.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -55,25 +55,25 @@ impl Block for BlockQ3_K {
     fn decode(&self, out: &mut [f32]) {
         let d = half(self.d);
         let mut scales = [0; SUBS];
-        LOW_SCALES.unpack(&self.scales[..8], &mut scales);
-        HIGH_SCALES.unpack(&self.scales[8..], &mut scales);
+        LowScales::unpack(&self.scales[..8], &mut scales);
+        HighScales::unpack(&self.scales[8..], &mut scales);
         let scales = scales.map(|scale: u8| d * (f32::from(scale) - 32.0));
         let mut q = [0; ELEMS];
-        CRUMBS.unpack(&self.qs, &mut q);
-        BIT_2.unpack(&self.hmask, &mut q);
-        expand(&q, 4.0, (&scales, &[0.0; SUBS]), out);
+        Crumbs::unpack(&self.qs, &mut q);
+        Bit2::unpack(&self.hmask, &mut q);
+        expand_all::<SUBS, { ELEMS / SUBS }>(&q, 4.0, (&scales, &[0.0; SUBS]), out);
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<false, SUBS, { ELEMS / SUBS }>(values, &SHAPE)?;
         let stored = found.scales.map(|scale| scale.wrapping_add(32));
-        let (low, high): ([u8; 8], [u8; 4]) = (LOW_SCALES.pack(&stored), HIGH_SCALES.pack(&stored));
+        let (low, high): ([u8; 8], [u8; 4]) = (LowScales::pack(&stored), HighScales::pack(&stored));
         let mut scales = [0; 12];
         scales[..8].copy_from_slice(&low);
         scales[8..].copy_from_slice(&high);
         Ok(Self {
-            hmask: BIT_2.pack(&found.q),
-            qs: CRUMBS.pack(&found.q),
+            hmask: Bit2::pack(&found.q),
+            qs: Crumbs::pack(&found.q),
             scales,
             d: U16::new(found.d.to_bits()),
         })

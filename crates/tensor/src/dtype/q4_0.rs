@@ -5,19 +5,20 @@
 //!        d    | low nibble of byte 2+j: q[j], high nibble: q[j+16]     value i = d · (q[i] − 8)
 //! ```
 //! The layout is GGML's. The scale is not: the GGML reference takes d = max / −8, this encoder
-//! searches for the scale of least squared error (`scale_search.rs`, docs/quantization.md).
+//! searches for the scale of least squared error (`single_block.rs`, docs/quantization.md).
 
-use crate::block::{Block, Words, finite_amax};
-use crate::scale_search::{Grid, best_scale, inverse};
+use super::nibbles::Halves;
+use crate::block::{Block, Words};
+use crate::plane::expand;
+use crate::scale_search::Grid;
+use crate::single_block::{ELEMS, Shape, encode, error_bound, factors};
 use crate::{DType, EncodeError};
 use half::f16;
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-const ELEMS: usize = 32;
-const GRID: Grid = Grid { min: -8.0, max: 7.0 };
-/// Scales to try, relative to max / −8, which comes first: it is always within the bound.
-const STARTS: [f32; 9] = [1.0, 0.90625, 0.9375, 0.96875, 1.03125, 1.0625, 1.09375, 1.125, 1.15625];
+const SHAPE: Shape =
+    Shape { dtype: DType::Q4_0, grid: Grid { min: -8.0, max: 7.0 }, starts: factors(0.8, 1.2) };
 
 /// 32 elements in 18 bytes.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -38,50 +39,19 @@ impl Block for BlockQ4_0 {
 
     fn decode(&self, out: &mut [f32]) {
         let d = f16::from_bits(self.d.get()).to_f32();
-        let (low, high) = out.split_at_mut(ELEMS / 2);
-        for ((low, high), &pair) in low.iter_mut().zip(high).zip(&self.qs) {
-            *low = (f32::from(pair & 0x0f) - 8.0) * d;
-            *high = (f32::from(pair >> 4) - 8.0) * d;
-        }
+        let mut q = [0; ELEMS];
+        Halves::unpack(&self.qs, &mut q);
+        expand(&q, out, |q| d * (q - 8.0));
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
-        let amax = finite_amax(values)?;
-        let index = values.iter().position(|value| value.abs() == amax).unwrap_or_default();
-        let plain = values[index] / GRID.min;
-        if !f16::from_f32(plain * STARTS[STARTS.len() - 1]).is_finite() {
-            return Err(EncodeError::OutOfRange {
-                dtype: Self::DTYPE,
-                index,
-                value: values[index],
-            });
-        }
-        let starts = STARTS.map(|factor| plain * factor);
-        let scale = best_scale(values, GRID, &starts, Self::error_bound(values));
-        let inverse = inverse(scale.to_f32());
-        let mut qs = [0; ELEMS / 2];
-        let (low, high) = values.split_at(ELEMS / 2);
-        for ((pair, &low), &high) in qs.iter_mut().zip(low).zip(high) {
-            *pair = nibble(low * inverse) | (nibble(high * inverse) << 4);
-        }
-        Ok(Self { d: U16::new(scale.to_bits()), qs })
+        let found = encode::<false>(values, &SHAPE)?;
+        Ok(Self { d: U16::new(found.d.to_bits()), qs: Halves::pack(&found.q) })
     }
 
-    /// One step of plain rounding, an eighth of the largest magnitude: that is what the value
-    /// opposite to the largest one may be clipped by. To it comes what storing the scale in half
-    /// precision moves the outermost integer, 8 · max(step · 2⁻¹¹, 2⁻²⁵).
     fn error_bound(values: &[f32]) -> f32 {
-        let step = values.iter().fold(0.0_f32, |amax, value| amax.max(value.abs())) / 8.0;
-        let scale_error = (step * f32::powi(2.0, -11)).max(f32::powi(2.0, -25));
-        // The last factor is the rounding of this computation itself.
-        (step + 8.0 * scale_error) * (1.0 + 16.0 * f32::EPSILON)
+        error_bound::<false>(values, &SHAPE)
     }
-}
-
-/// The stored form of an integer: 0 to 15 for −8 to 7.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the grid is 0..=15")]
-fn nibble(value: f32) -> u8 {
-    (GRID.round(value) - GRID.min) as u8
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@
 //! ```
 //! The layout is GGML's `block_q4_1`; scale and offset are searched for (`single_block.rs`).
 
+use super::nibbles::Halves;
 use crate::block::{Block, Words};
-use crate::plane::Plane;
+use crate::plane::expand;
 use crate::scale_search::Grid;
 use crate::single_block::{ELEMS, Shape, encode, error_bound, pairs};
 use crate::{DType, EncodeError};
@@ -21,7 +22,6 @@ const SHAPE: Shape = Shape {
     grid: Grid { min: 0.0, max: 15.0 },
     starts: pairs([-0.02, 0.01, 0.04, 0.07]),
 };
-const NIBBLES: Plane = Plane { bits: 4, width: 16, shift: 0 };
 
 /// 32 elements in 20 bytes.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -46,16 +46,14 @@ impl Block for BlockQ4_1 {
     fn decode(&self, out: &mut [f32]) {
         let [d, m] = [self.d, self.m].map(|bits| f16::from_bits(bits.get()).to_f32());
         let mut q = [0; ELEMS];
-        NIBBLES.unpack(&self.qs, &mut q);
-        for (out, q) in out.iter_mut().zip(q) {
-            *out = d * f32::from(q) + m;
-        }
+        Halves::unpack(&self.qs, &mut q);
+        expand(&q, out, |q| d * q + m);
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<true>(values, &SHAPE)?;
         let [d, m] = [found.d, found.m].map(|number| U16::new(number.to_bits()));
-        Ok(Self { d, m, qs: NIBBLES.pack(&found.q) })
+        Ok(Self { d, m, qs: Halves::pack(&found.q) })
     }
 
     fn error_bound(values: &[f32]) -> f32 {

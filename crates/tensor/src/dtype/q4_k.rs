@@ -8,7 +8,7 @@
 //! ```
 //! The layout is GGML's `block_q4_K`; scales and offsets are searched for (`super_block.rs`).
 
-use super::k_quant::{NIBBLES, expand, half, pack_scales, unpack_scales};
+use super::k_quant::{Nibbles, expand_all, half, pack_scales, unpack_scales};
 use crate::block::{Block, Words};
 use crate::scale_search::Grid;
 use crate::super_block::{ELEMS, Shape, encode, error_bound};
@@ -52,9 +52,9 @@ impl Block for BlockQ4_K {
         let (d, dmin) = (half(self.d), half(self.dmin));
         let (scales, mins) = unpack_scales(&self.scales);
         let mut q = [0; ELEMS];
-        NIBBLES.unpack(&self.qs, &mut q);
+        Nibbles::unpack(&self.qs, &mut q);
         let params = (&scales.map(|s| d * f32::from(s)), &mins.map(|m| dmin * f32::from(m)));
-        expand(&q, 0.0, params, out);
+        expand_all::<SUBS, { ELEMS / SUBS }>(&q, 0.0, params, out);
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
@@ -63,7 +63,7 @@ impl Block for BlockQ4_K {
             d: U16::new(found.d.to_bits()),
             dmin: U16::new(found.dmin.to_bits()),
             scales: pack_scales(&found.scales, &found.mins),
-            qs: NIBBLES.pack(&found.q),
+            qs: Nibbles::pack(&found.q),
         })
     }
 

@@ -7,8 +7,9 @@
 //! ```
 //! The layout is GGML's `block_q5_0`; the scale is searched for (`single_block.rs`).
 
+use super::nibbles::Halves;
 use crate::block::{Block, Words};
-use crate::plane::Plane;
+use crate::plane::{Plane, expand};
 use crate::scale_search::Grid;
 use crate::single_block::{ELEMS, Shape, encode, error_bound, factors};
 use crate::{DType, EncodeError};
@@ -18,8 +19,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 const SHAPE: Shape =
     Shape { dtype: DType::Q5_0, grid: Grid { min: -16.0, max: 15.0 }, starts: factors(0.86, 1.1) };
-pub(crate) const LOW: Plane = Plane { bits: 4, width: 16, shift: 0 };
-pub(crate) const HIGH: Plane = Plane { bits: 1, width: 1, shift: 4 };
+pub(crate) type High = Plane<1, 1, 4>;
 
 /// 32 elements in 22 bytes.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -44,16 +44,18 @@ impl Block for BlockQ5_0 {
     fn decode(&self, out: &mut [f32]) {
         let d = f16::from_bits(self.d.get()).to_f32();
         let mut q = [0; ELEMS];
-        LOW.unpack(&self.qs, &mut q);
-        HIGH.unpack(&self.qh, &mut q);
-        for (out, q) in out.iter_mut().zip(q) {
-            *out = d * (f32::from(q) - 16.0);
-        }
+        Halves::unpack(&self.qs, &mut q);
+        High::unpack(&self.qh, &mut q);
+        expand(&q, out, |q| d * (q - 16.0));
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<false>(values, &SHAPE)?;
-        Ok(Self { d: U16::new(found.d.to_bits()), qh: HIGH.pack(&found.q), qs: LOW.pack(&found.q) })
+        Ok(Self {
+            d: U16::new(found.d.to_bits()),
+            qh: High::pack(&found.q),
+            qs: Halves::pack(&found.q),
+        })
     }
 
     fn error_bound(values: &[f32]) -> f32 {

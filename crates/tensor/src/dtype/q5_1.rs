@@ -7,8 +7,10 @@
 //! ```
 //! The layout is GGML's `block_q5_1`; scale and offset are searched for (`single_block.rs`).
 
-use super::q5_0::{HIGH, LOW};
+use super::nibbles::Halves;
+use super::q5_0::High;
 use crate::block::{Block, Words};
+use crate::plane::expand;
 use crate::scale_search::Grid;
 use crate::single_block::{ELEMS, Shape, encode, error_bound, pairs};
 use crate::{DType, EncodeError};
@@ -48,17 +50,15 @@ impl Block for BlockQ5_1 {
     fn decode(&self, out: &mut [f32]) {
         let [d, m] = [self.d, self.m].map(|bits| f16::from_bits(bits.get()).to_f32());
         let mut q = [0; ELEMS];
-        LOW.unpack(&self.qs, &mut q);
-        HIGH.unpack(&self.qh, &mut q);
-        for (out, q) in out.iter_mut().zip(q) {
-            *out = d * f32::from(q) + m;
-        }
+        Halves::unpack(&self.qs, &mut q);
+        High::unpack(&self.qh, &mut q);
+        expand(&q, out, |q| d * q + m);
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<true>(values, &SHAPE)?;
         let [d, m] = [found.d, found.m].map(|number| U16::new(number.to_bits()));
-        Ok(Self { d, m, qh: HIGH.pack(&found.q), qs: LOW.pack(&found.q) })
+        Ok(Self { d, m, qh: High::pack(&found.q), qs: Halves::pack(&found.q) })
     }
 
     fn error_bound(values: &[f32]) -> f32 {

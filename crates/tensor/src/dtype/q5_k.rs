@@ -9,7 +9,7 @@
 //! ```
 //! The layout is GGML's `block_q5_K`; scales and offsets are searched for (`super_block.rs`).
 
-use super::k_quant::{BIT_4, NIBBLES, expand, half, pack_scales, unpack_scales};
+use super::k_quant::{Bit4, Nibbles, expand_all, half, pack_scales, unpack_scales};
 use crate::block::{Block, Words};
 use crate::scale_search::Grid;
 use crate::super_block::{ELEMS, Shape, encode, error_bound};
@@ -55,10 +55,10 @@ impl Block for BlockQ5_K {
         let (d, dmin) = (half(self.d), half(self.dmin));
         let (scales, mins) = unpack_scales(&self.scales);
         let mut q = [0; ELEMS];
-        NIBBLES.unpack(&self.qs, &mut q);
-        BIT_4.unpack(&self.qh, &mut q);
+        Nibbles::unpack(&self.qs, &mut q);
+        Bit4::unpack(&self.qh, &mut q);
         let params = (&scales.map(|s| d * f32::from(s)), &mins.map(|m| dmin * f32::from(m)));
-        expand(&q, 0.0, params, out);
+        expand_all::<SUBS, { ELEMS / SUBS }>(&q, 0.0, params, out);
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
@@ -67,8 +67,8 @@ impl Block for BlockQ5_K {
             d: U16::new(found.d.to_bits()),
             dmin: U16::new(found.dmin.to_bits()),
             scales: pack_scales(&found.scales, &found.mins),
-            qh: BIT_4.pack(&found.q),
-            qs: NIBBLES.pack(&found.q),
+            qh: Bit4::pack(&found.q),
+            qs: Nibbles::pack(&found.q),
         })
     }
 

@@ -9,7 +9,7 @@
 //! ```
 //! The layout is GGML's `block_q6_K`; scales are searched for (`super_block.rs`).
 
-use super::k_quant::{expand, half};
+use super::k_quant::{expand_all, half};
 use crate::block::{Block, Words};
 use crate::plane::Plane;
 use crate::scale_search::Grid;
@@ -27,8 +27,8 @@ const SHAPE: Shape = Shape {
     starts: &[0.9, 0.92, 0.94, 0.965, 0.985, 1.005, 1.03, 1.05],
     around: &[0.0, -1.0, 1.0, -2.0, 2.0, -3.0, 3.0],
 };
-const LOW: Plane = Plane { bits: 4, width: 64, shift: 0 };
-const HIGH: Plane = Plane { bits: 2, width: 32, shift: 4 };
+type Low = Plane<4, 64, 0>;
+type High = Plane<2, 32, 4>;
 
 /// 256 elements in 210 bytes.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -54,16 +54,21 @@ impl Block for BlockQ6_K {
     fn decode(&self, out: &mut [f32]) {
         let d = half(self.d);
         let mut q = [0; ELEMS];
-        LOW.unpack(&self.ql, &mut q);
-        HIGH.unpack(&self.qh, &mut q);
-        expand(&q, 32.0, (&self.scales.map(|s| d * f32::from(s)), &[0.0; SUBS]), out);
+        Low::unpack(&self.ql, &mut q);
+        High::unpack(&self.qh, &mut q);
+        expand_all::<SUBS, { ELEMS / SUBS }>(
+            &q,
+            32.0,
+            (&self.scales.map(|s| d * f32::from(s)), &[0.0; SUBS]),
+            out,
+        );
     }
 
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<false, SUBS, { ELEMS / SUBS }>(values, &SHAPE)?;
         Ok(Self {
-            ql: LOW.pack(&found.q),
-            qh: HIGH.pack(&found.q),
+            ql: Low::pack(&found.q),
+            qh: High::pack(&found.q),
             scales: found.scales.map(u8::cast_signed),
             d: U16::new(found.d.to_bits()),
         })

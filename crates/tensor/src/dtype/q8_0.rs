@@ -7,7 +7,7 @@
 //! Layout and rounding are those of the GGML reference (`quantize_row_q8_0_ref`): the integers
 //! are rounded against the scale in single precision, the scale is stored in half precision.
 
-use crate::block::{Block, Words, finite_amax};
+use crate::block::{Block, Words, finite_amax, out_of_range};
 use crate::{DType, EncodeError};
 use half::f16;
 use zerocopy::little_endian::U16;
@@ -47,12 +47,7 @@ impl Block for BlockQ8_0 {
         let scale = amax / QMAX;
         let d = f16::from_f32(scale);
         if !d.is_finite() {
-            let index = values.iter().position(|value| value.abs() == amax).unwrap_or_default();
-            return Err(EncodeError::OutOfRange {
-                dtype: Self::DTYPE,
-                index,
-                value: values[index],
-            });
+            return Err(out_of_range(Self::DTYPE, values));
         }
         // A block of the smallest denormals has a scale whose inverse overflows.
         let inverse = Some(1.0 / scale).filter(|inverse| inverse.is_finite()).unwrap_or(0.0);

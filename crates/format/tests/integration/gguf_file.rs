@@ -33,7 +33,6 @@ pub(crate) struct Tensor {
 }
 
 impl Key {
-    #[allow(dead_code, reason = "not every test crate that has this file makes keys")]
     pub(crate) fn number(name: &str, kind: u32, value: u64) -> Self {
         let value = value.to_le_bytes()[..width(kind)].to_vec();
         Self { name: name.to_owned(), kind, value }

@@ -1,5 +1,4 @@
 //! Files of the reference implementations (`make_peers.py`): read, and written again the same.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use apr_format::{Certificate, Container, Format, FormatError, Hash128, NewTensor, open};
 use apr_tensor::DType;
@@ -26,7 +25,7 @@ fn assert_same(found: &Container, expected: &Container) {
 #[test]
 fn gguf_in_the_other_byte_order_and_in_parts_is_the_same_model() {
     let little = open(&data("little.gguf")).unwrap();
-    assert_eq!(little.tensors().len(), 4);
+    assert_eq!(little.tensors().len(), 8);
     assert_eq!(little.metadata()["tokenizer.ggml.tokens"], json!(["a", "bb", ""]));
     // Q8_0 of a row is close to the row, so that the types are not just equally wrong.
     let single = little.tensor("single").unwrap().view().to_f32();
@@ -95,7 +94,7 @@ fn what_safetensors_cannot_hold_is_refused() {
     renamed[0].name = "__metadata__".to_owned();
     let number = json!({"format": 1}).as_object().unwrap().clone();
     for (metadata, tensors, words) in [
-        (reference.metadata(), new_tensors(&quantized), "Q"),
+        (reference.metadata(), new_tensors(&quantized), "in SafeTensors"),
         (reference.metadata(), twice, "occurs twice"),
         (reference.metadata(), renamed, "__metadata__"),
         (&number, new_tensors(&reference), "\"format\" is no text"),
