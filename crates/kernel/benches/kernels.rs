@@ -12,7 +12,17 @@ fn main() {
 }
 
 /// Types with kernels of their own.
-const TYPES: &[DType] = &[DType::F32, DType::F16, DType::BF16, DType::Q4_0, DType::Q8_0];
+const TYPES: &[DType] = &[
+    DType::F32,
+    DType::F16,
+    DType::BF16,
+    DType::Q4_0,
+    DType::Q8_0,
+    DType::Q4_K,
+    DType::Q5_K,
+    DType::Q6_K,
+    DType::IQ4_XS,
+];
 const THREADS: &[usize] = &[1, 2];
 
 /// Weights whose bytes are all 1: small finite numbers in every type.

@@ -28,8 +28,9 @@ mod q8_0;
 use crate::activations::{GROUPS, PART, Part, group};
 use crate::scalar::blocks;
 use apr_tensor::Block;
-pub(crate) use bits::{IQ4_TABLE, MXFP4_TABLE};
-use bits::{crumbs_of_128, fifth_bits, low_then_high, nibbles_of_64, six_bits};
+pub(crate) use bits::{IQ4_TABLE, MXFP4_TABLE, six_bits};
+use bits::{crumbs_of_128, fifth_bits, low_then_high, nibbles_of_64};
+pub(crate) use q3_k::scale as q3_k_scale;
 
 /// Rows of a panel, and rows that go through a kernel together.
 pub(crate) const PANEL_ROWS: usize = 16;
@@ -221,57 +222,6 @@ mod tests {
                 let bound = exact.magnitude * 2.0 * f64::from(f32::EPSILON);
                 assert!((exact.sum - f64::from(value)).abs() <= bound, "{dtype} element {k}");
                 assert!(element.integer.unsigned_abs() <= MAX_INTEGER.unsigned_abs(), "{dtype}");
-            }
-        }
-    }
-}
-#[cfg(test)]
-mod speed {
-    use super::*;
-    use crate::Kernels;
-    use std::time::Instant;
-    fn best(mut f: impl FnMut()) -> f64 {
-        let mut best = f64::MAX;
-        for _ in 0..3000 {
-            let t = Instant::now();
-            f();
-            best = best.min(t.elapsed().as_secs_f64());
-        }
-        best
-    }
-    #[test]
-    fn speed() {
-        for table in &Kernels::available()[1..] {
-            for (dtype, _) in crate::test_data::DESCRIBED {
-                let packed = table.integers(*dtype).unwrap();
-                let parts = 16;
-                let tokens = 64;
-                let bytes = vec![1u8; parts * PART / dtype.block_elems() * dtype.block_bytes()];
-                let rows = [&bytes[..]; PANEL_ROWS];
-                let mut panel = vec![PanelPart::ZERO; parts];
-                let t_pack = best(|| packed.pack(rows, &mut panel));
-                let x = vec![
-                    Part { values: [3; 32], scales: [0.1; 8], sums: [1.0; 2] };
-                    parts * tokens
-                ];
-                let mut sums = vec![[0.0; PANEL_ROWS]; tokens];
-                let t_mul = best(|| packed.multiply_panel(&panel, (&x, parts), &mut sums));
-                let rows8 = [&bytes[..]; RUN_ROWS];
-                let t_rows = best(|| {
-                    std::hint::black_box(packed.multiply_rows(rows8, &x[..parts]));
-                });
-                let input = vec![0.5f32; parts * PART];
-                let mut q = vec![Part::default(); parts];
-                let t_q = best(|| table.quantize(&input, &mut q));
-                let n = (parts * PART) as f64;
-                println!(
-                    "{} {dtype}: pack {:.3} ns/part-row, multiply {:.1} GMAC/s, rows {:.3} ns/part-row, quantize {:.2} ns/part",
-                    table.name(),
-                    t_pack / parts as f64 / 16.0 * 1e9,
-                    n * 16.0 * tokens as f64 / t_mul / 1e9,
-                    t_rows / parts as f64 / 8.0 * 1e9,
-                    t_q / parts as f64 * 1e9
-                );
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::KernelError;
 use crate::activations::{PART, Part};
+use crate::attention::CacheKernels;
 use crate::integer::{IntegerKernels, MultiplyPanel, PANEL_ROWS, PanelInputs, PanelPart, RUN_ROWS};
 use crate::scalar::SCALAR;
 #[cfg(target_arch = "x86_64")]
@@ -34,6 +35,12 @@ pub struct Kernels {
     pub(crate) tile: Tile,
     pub(crate) dot: unsafe fn(&[f32], &[f32]) -> f32,
     pub(crate) add_scaled: unsafe fn(f32, &[f32], &mut [f32]),
+    pub(crate) max: unsafe fn(&[f32]) -> f32,
+    pub(crate) exp_sum: unsafe fn(&mut [f32], f32) -> f32,
+    pub(crate) silu: unsafe fn(&mut [f32]),
+    pub(crate) gelu_tanh: unsafe fn(&mut [f32]),
+    pub(crate) cache_f32: CacheKernels<f32>,
+    pub(crate) cache_f16: CacheKernels<u16>,
 }
 
 /// The functions for one type of weights in single precision. They are memory-safe for any
@@ -45,7 +52,7 @@ pub(crate) struct BlockKernels {
 }
 
 impl Kernels {
-    /// `"scalar"`, `"avx2"`.
+    /// `"scalar"`, `"avx2"`, `"avx512"`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name

@@ -19,6 +19,7 @@
 //! ```
 
 mod activations;
+mod attention;
 mod error;
 mod integer;
 mod kernels;
@@ -27,9 +28,11 @@ mod pool;
 mod scalar;
 #[cfg(test)]
 mod test_data;
+mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub use attention::{Attention, CacheRows};
 pub use error::KernelError;
 pub use kernels::Kernels;
 pub use matmul::matmul;

@@ -4,6 +4,7 @@
 use crate::activations::quantize;
 use crate::integer::{integer_kernels, integer_types, multiply_panel};
 use crate::kernels::{Kernels, TILE_ROWS, TILE_TOKENS, TileSums};
+use crate::vector;
 use apr_tensor::Block;
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U16;
@@ -17,6 +18,12 @@ pub(crate) const SCALAR: Kernels = Kernels {
     tile,
     dot,
     add_scaled,
+    max: vector::max,
+    exp_sum: vector::exp_sum,
+    silu: vector::silu,
+    gelu_tanh: vector::gelu_tanh,
+    cache_f32: vector::CACHE_F32,
+    cache_f16: vector::CACHE_F16,
 };
 
 /// Independent partial sums, so that compilers can use the vectors of any machine.

@@ -37,15 +37,15 @@ pub(super) fn crumbs_of_128(bytes: &[u8; 64], part: usize) -> [u8; PART] {
 }
 
 /// The scales and offsets of Q4_K and Q5_K.
-pub(super) struct SixBits {
-    pub(super) scales: [u8; MAX_PARTS],
-    pub(super) offsets: [u8; MAX_PARTS],
+pub(crate) struct SixBits {
+    pub(crate) scales: [u8; MAX_PARTS],
+    pub(crate) offsets: [u8; MAX_PARTS],
 }
 
 /// Bytes 0 to 3 hold scales 0 to 3 and bytes 4 to 7 offsets 0 to 3, below two bits each of scales
 /// and offsets 4 to 7, whose lower four are the low and the high nibbles of bytes 8 to 11.
 #[inline(always)]
-pub(super) fn six_bits(packed: &[u8; 12]) -> SixBits {
+pub(crate) fn six_bits(packed: &[u8; 12]) -> SixBits {
     let [first, second, third] =
         [0, 4, 8].map(|at| u32::from_le_bytes(std::array::from_fn(|i| packed[at + i])));
     let low = |word: u32| u64::from(word & 0x3f3f_3f3f);

@@ -20,7 +20,8 @@ impl Integers for BlockQ3_K {
 }
 
 /// Scale `b` of sixteen: four low bits in a nibble, two high ones in the last four bytes.
-fn scale(packed: &[u8; 12], b: usize) -> i16 {
+#[inline(always)]
+pub(crate) fn scale(packed: &[u8; 12], b: usize) -> i16 {
     let low = packed[b % 8] >> (4 * (b / 8)) & 15;
     let high = packed[8 + b % 4] >> (2 * (b / 4)) & 3;
     i16::from(low | high << 4) - 32

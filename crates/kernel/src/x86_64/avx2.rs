@@ -4,6 +4,8 @@
 //! other; the table is handed out by `x86_64::detected` alone.
 
 mod bf16;
+mod cache;
+mod exp;
 mod f16;
 mod f32;
 mod float;
@@ -11,8 +13,13 @@ mod integer;
 mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
+mod q2_k;
+mod q3_k;
 mod q4_0;
+mod q4_1;
 mod q4_k;
+mod q5_0;
+mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
@@ -44,6 +51,12 @@ pub(crate) const AVX2: Kernels = Kernels {
     tile: tile::tile,
     dot: float::dot,
     add_scaled: float::add_scaled,
+    max: exp::max,
+    exp_sum: exp::exp_sum,
+    silu: exp::silu,
+    gelu_tanh: exp::gelu_tanh,
+    cache_f32: cache::F32,
+    cache_f16: cache::F16,
     ..SCALAR
 };
 

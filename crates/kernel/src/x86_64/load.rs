@@ -3,13 +3,11 @@
 #![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _MM_HINT_T0, _mm_and_si128, _mm_loadu_si128, _mm_prefetch,
-    _mm_set1_epi8, _mm_srli_epi16, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32,
-    _mm256_storeu_ps, _mm256_storeu_si256,
+    __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T0, _mm_and_si128, _mm_loadu_si128,
+    _mm_prefetch, _mm_set1_epi8, _mm_srli_epi16, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_set1_epi32, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_set1_epi32, _mm512_storeu_ps,
 };
-
-/// How far weights are asked for in advance: enough to cover the latency of memory at its speed.
-const PREFETCH_BYTES: usize = 4096;
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -72,6 +70,13 @@ pub(super) fn bytes32(bytes: &[u8; 32]) -> __m256i {
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn u16x8(values: &[u16; 8]) -> __m128i {
+    // SAFETY: the array is the 16 bytes that are read.
+    unsafe { _mm_loadu_si128(values.as_ptr().cast()) }
+}
+
 /// The low nibbles of sixteen bytes, then the high ones.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -129,18 +134,48 @@ pub(super) fn pair(values: &[i16; 2]) -> __m256i {
 }
 
 #[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn f32_zmm(values: &[f32; 16]) -> __m512 {
+    // SAFETY: the array is the 64 bytes that are read.
+    unsafe { _mm512_loadu_ps(values.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store_f32_zmm(out: &mut [f32; 16], values: __m512) {
+    // SAFETY: the array is the 64 bytes that are written.
+    unsafe { _mm512_storeu_ps(out.as_mut_ptr(), values) }
+}
+
+/// Sixteen pairs in one vector.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn pairs_zmm(values: &[[i16; 2]; 16]) -> __m512i {
+    // SAFETY: the array is the 64 bytes that are read.
+    unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
+}
+
+/// One pair in every lane of the larger vector.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn pair_zmm(values: &[i16; 2]) -> __m512i {
+    let [low, high] = values.map(i16::to_ne_bytes);
+    _mm512_set1_epi32(i32::from_ne_bytes([low[0], low[1], high[0], high[1]]))
+}
+
+#[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn store_pairs(out: &mut [[i16; 2]; 8], values: __m256i) {
     // SAFETY: the array is the 32 bytes that are written.
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) }
 }
 
-/// Asks for the cache line some way after this block. Rows lie one after the other, so that the
-/// next row is on its way before it is begun. The address may lie past the weights: a prefetch is
-/// a hint that reads nothing and cannot fault.
+/// Asks for the cache lines of `len` bytes that begin `offset` bytes after the start of a row. They
+/// may lie past the weights: a prefetch is a hint that reads nothing and cannot fault.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn prefetch_after<T>(block: &T) {
-    let ahead = std::ptr::from_ref(block).cast::<i8>().wrapping_add(PREFETCH_BYTES);
-    _mm_prefetch::<_MM_HINT_T0>(ahead);
+pub(super) fn prefetch(row: &[u8], offset: usize, len: usize) {
+    for line in (0..len).step_by(64) {
+        _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().cast::<i8>().wrapping_add(offset + line));
+    }
 }

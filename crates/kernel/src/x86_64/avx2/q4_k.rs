@@ -1,13 +1,29 @@
 //! Q4_K: 32 bytes hold the nibbles of two parts.
 #![allow(unsafe_code, reason = "methods of a trait for an instruction set are unsafe to call")]
 
-use super::integer::{Halves, Unpack, nibbles_of_64, widen};
+use super::integer::{Halves, Unpack, by_lane, eight_rows, halves, nibbles_of_64, widen};
+use crate::integer::{MAX_PARTS, six_bits};
 use apr_tensor::BlockQ4_K;
+use std::arch::x86_64::{__m256, _mm256_set1_ps, _mm256_xor_ps};
 
 impl Unpack for BlockQ4_K {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn unpack(&self, part: usize) -> Halves {
         widen(nibbles_of_64(&self.qs, part))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn eight_scales(blocks: &[&Self; 8]) -> [__m256; MAX_PARTS] {
+        let unit = halves(blocks.map(|block| block.d));
+        by_lane(eight_rows(blocks.map(|block| six_bits(&block.scales).scales)), unit)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn eight_offsets(blocks: &[&Self; 8]) -> [[__m256; MAX_PARTS]; 2] {
+        let unit = _mm256_xor_ps(halves(blocks.map(|block| block.dmin)), _mm256_set1_ps(-0.0));
+        [by_lane(eight_rows(blocks.map(|block| six_bits(&block.scales).offsets)), unit); 2]
     }
 }

@@ -2,12 +2,11 @@
 #![allow(unsafe_code, reason = "methods of a trait for an instruction set are unsafe to call")]
 
 use super::super::load;
-use super::integer::{Halves, Unpack, bits_at, halves, widen};
+use super::integer::{Halves, Unpack, bits_at, halves, scaled, widen};
 use crate::integer::MAX_PARTS;
 use apr_tensor::BlockQ6_K;
 use std::arch::x86_64::{
-    __m256, _mm256_mullo_epi16, _mm256_or_si256, _mm256_set1_epi16, _mm256_slli_epi16,
-    _mm256_sub_epi16,
+    __m256, _mm256_or_si256, _mm256_set1_epi16, _mm256_slli_epi16, _mm256_sub_epi16,
 };
 
 impl Unpack for BlockQ6_K {
@@ -19,12 +18,9 @@ impl Unpack for BlockQ6_K {
         let low = bits_at::<4>(low, 4 * (quarter / 2));
         let high = load::bytes32(&self.qh.as_chunks::<32>().0[half]);
         let high = _mm256_slli_epi16::<4>(bits_at::<2>(high, 2 * quarter));
-        let [first, second] = widen(_mm256_or_si256(low, high));
-        let scaled = |q, scale: i8| {
-            let less = _mm256_sub_epi16(q, _mm256_set1_epi16(32));
-            _mm256_mullo_epi16(less, _mm256_set1_epi16(i16::from(scale)))
-        };
-        [scaled(first, self.scales[2 * part]), scaled(second, self.scales[2 * part + 1])]
+        let less = _mm256_set1_epi16(32);
+        let q = widen(_mm256_or_si256(low, high)).map(|q| _mm256_sub_epi16(q, less));
+        scaled(q, [self.scales[2 * part], self.scales[2 * part + 1]].map(i16::from))
     }
 
     #[inline]

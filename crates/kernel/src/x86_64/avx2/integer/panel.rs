@@ -35,9 +35,8 @@ fn pack_scales<B: Unpack>(blocks: &[&B; 8], vector: usize, panel: &mut [PanelPar
     let (scales, offsets) = unsafe { (B::eight_scales(blocks), B::eight_offsets(blocks)) };
     for (part, panel) in panel.iter_mut().enumerate() {
         load::store_f32x8(&mut panel.scales.as_chunks_mut::<8>().0[vector], scales[part]);
-        for half in 0..B::OFFSETS {
-            let out = &mut panel.offsets[half].as_chunks_mut::<8>().0[vector];
-            load::store_f32x8(out, offsets[half][part]);
+        for (out, offsets) in panel.offsets[..B::OFFSETS].iter_mut().zip(offsets) {
+            load::store_f32x8(&mut out.as_chunks_mut::<8>().0[vector], offsets[part]);
         }
     }
 }

@@ -12,16 +12,21 @@ use std::arch::x86_64::{
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn multiply_rows<B: Unpack>(rows: [&[u8]; RUN_ROWS], x: &[Part]) -> [f32; RUN_ROWS] {
-    let rows = rows.map(blocks::<B>);
-    let count = x.len() / B::PARTS;
-    let rows = rows.map(|row| &row[..count]);
+    let first = rows[0];
+    let [a, b, c, d, e, f, g, h] = rows.map(blocks::<B>);
+    let x = x.chunks_exact(B::PARTS);
     let mut acc = _mm256_setzero_ps();
-    for (i, x) in x.chunks_exact(B::PARTS).enumerate() {
-        let blocks: [&B; RUN_ROWS] = std::array::from_fn(|r| &rows[r][i]);
-        load::prefetch_after(blocks[0]);
+    // Rows lie one after the other: the next eight are asked for from end to end, while these are
+    // read side by side.
+    let bytes = RUN_ROWS * size_of::<B>() / B::PARTS;
+    // Zipped iterators have one bound for all rows; indices would be checked one by one.
+    let rows = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f).zip(g).zip(h);
+    for (i, ((((((((a, b), c), d), e), f), g), h), x)) in rows.zip(x).enumerate() {
+        let blocks = [a, b, c, d, e, f, g, h];
         // SAFETY: this function is compiled for the same instructions.
         let (scales, offsets) = unsafe { (B::eight_scales(&blocks), B::eight_offsets(&blocks)) };
         for (part, x) in x.iter().enumerate() {
+            load::prefetch(first, RUN_ROWS * first.len() + (B::PARTS * i + part) * bytes, bytes);
             acc = _mm256_fmadd_ps(part_sums(&blocks, part, x), scales[part], acc);
             acc = add_offsets(acc, B::OFFSETS, offsets.map(|offsets| offsets[part]), x);
         }
