@@ -22,6 +22,7 @@ mod activations;
 mod error;
 mod integer;
 mod kernels;
+mod limits;
 mod matmul;
 mod pool;
 mod scalar;
@@ -32,5 +33,6 @@ mod x86_64;
 
 pub use error::KernelError;
 pub use kernels::Kernels;
+pub use limits::{Arithmetic, Limits, Peak};
 pub use matmul::matmul;
 pub use pool::Pool;
