@@ -19,3 +19,4 @@ mod gguf_file;
 mod goldens;
 mod harness;
 mod quality;
+mod speculation;
