@@ -8,6 +8,7 @@
 
 mod architectures;
 mod bad_input;
+mod bench;
 mod checkpoints;
 mod cli;
 mod conversion;

@@ -20,23 +20,26 @@ const TASKS_PER_THREAD: usize = 8;
 /// Multiplications and additions of a task, at least: from below a millisecond to some tens.
 const OPERATIONS: u64 = 1 << 29;
 /// How long each loop is repeated for; the fastest time counts.
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The arithmetic of a matrix product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arithmetic {
     /// Single precision.
     Float32,
+    /// Products of 16-bit integers, added up in 32 bits.
+    Int16,
     /// Products of 8-bit integers, added up in 32 bits.
     Int8,
 }
 
 impl Arithmetic {
-    /// `"float32"`, `"int8"`.
+    /// `"float32"`, `"int16"`, `"int8"`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Float32 => "float32",
+            Self::Int16 => "int16",
             Self::Int8 => "int8",
         }
     }
@@ -67,10 +70,9 @@ impl Limits {
     /// thread meanwhile.
     #[must_use]
     pub fn measure(pool: &Pool) -> Self {
-        Self {
-            read_bytes_per_second: measure_reading(pool),
-            peaks: loops().map(|of| of.measure(pool)).collect(),
-        }
+        let mut peaks: Vec<Peak> = loops().map(|of| of.measure(pool)).collect();
+        peaks.sort_by_key(|peak| peak.arithmetic);
+        Self { read_bytes_per_second: measure_reading(pool), peaks }
     }
 
     /// The peak of an arithmetic with these instructions, if they have it.
@@ -85,8 +87,8 @@ impl Limits {
 impl Kernels {
     /// In which arithmetic this table multiplies weights of a type.
     #[must_use]
-    pub const fn arithmetic(&self, _dtype: DType) -> Arithmetic {
-        Arithmetic::Float32
+    pub fn arithmetic(&self, dtype: DType) -> Arithmetic {
+        if self.integers(dtype).is_some() { Arithmetic::Int16 } else { Arithmetic::Float32 }
     }
 }
 
@@ -171,12 +173,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_arithmetic_is_that_of_the_type() {
+        for table in Kernels::available() {
+            assert_eq!(table.arithmetic(DType::Q8_0), Arithmetic::Int16);
+            assert_eq!(table.arithmetic(DType::BF16), Arithmetic::Float32);
+        }
+    }
+
+    #[test]
     fn limits_are_plausible() {
         let limits = Limits::measure(&Pool::new(2));
         let plausible = |rate: f64| (1e8..1e15).contains(&rate);
         assert!(plausible(limits.read_bytes_per_second), "{limits:?}");
         assert!(limits.peaks.iter().all(|peak| plausible(peak.operations_per_second)));
-        for arithmetic in [Arithmetic::Float32, Arithmetic::Int8] {
+        for arithmetic in [Arithmetic::Float32, Arithmetic::Int16, Arithmetic::Int8] {
             for table in Kernels::available() {
                 assert!(limits.peak(arithmetic, table.name()).is_some(), "{}", table.name());
             }

@@ -9,7 +9,7 @@ const SUMS: usize = 48;
 /// Elements of a vector that stays in the nearest cache.
 const SHORT: usize = 1024;
 
-pub(super) const LOOPS: [Loop; 2] = [
+pub(super) const LOOPS: [Loop; 3] = [
     Loop {
         arithmetic: Arithmetic::Float32,
         instructions: "scalar",
@@ -20,7 +20,13 @@ pub(super) const LOOPS: [Loop; 2] = [
         arithmetic: Arithmetic::Int8,
         instructions: "scalar",
         operations: 2 * SHORT as u64,
-        run: integers,
+        run: dot::<i8>,
+    },
+    Loop {
+        arithmetic: Arithmetic::Int16,
+        instructions: "scalar",
+        operations: 2 * SHORT as u64,
+        run: dot::<i16>,
     },
 ];
 
@@ -53,11 +59,11 @@ fn floats(rounds: u64) {
 }
 
 /// The dot product of two short vectors.
-fn integers(rounds: u64) {
-    let mut operands = ([1_i8; SHORT], [2_i8; SHORT]);
+fn dot<T: Copy + Into<i32> + From<bool>>(rounds: u64) {
+    let mut operands = [[T::from(true); SHORT]; 2];
     for _ in 0..rounds {
-        let (a, b) = black_box(&mut operands);
-        let products = a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b));
-        black_box(products.sum::<i32>());
+        let [a, b] = black_box(&mut operands);
+        let products = a.iter().zip(b).map(|(a, b)| (*a).into().wrapping_mul((*b).into()));
+        black_box(products.fold(0, i32::wrapping_add));
     }
 }

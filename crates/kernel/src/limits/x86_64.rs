@@ -38,15 +38,16 @@ pub(super) fn detected() -> impl Iterator<Item = Loop> {
     let avx512 = is_x86_feature_detected!("avx512f");
     let all = [
         (avx2 && is_x86_feature_detected!("fma"), of(Arithmetic::Float32, "avx2", 8, avx2_floats)),
-        (avx2, of(Arithmetic::Int8, "avx2", 32, avx2_integers)),
+        (avx2, of(Arithmetic::Int16, "avx2", 16, avx2_int16)),
+        (avx2, of(Arithmetic::Int8, "avx2", 32, avx2_int8)),
         (
             avx2 && is_x86_feature_detected!("avxvnni"),
-            of(Arithmetic::Int8, "avxvnni", 32, avxvnni_integers),
+            of(Arithmetic::Int8, "avxvnni", 32, avxvnni_int8),
         ),
         (avx512, of(Arithmetic::Float32, "avx512", 16, avx512_floats)),
         (
             avx512 && is_x86_feature_detected!("avx512vnni"),
-            of(Arithmetic::Int8, "avx512vnni", 64, avx512vnni_integers),
+            of(Arithmetic::Int8, "avx512vnni", 64, avx512vnni_int8),
         ),
     ];
     all.into_iter().filter(|(has, _)| *has).map(|(_, of)| of)
@@ -62,17 +63,18 @@ const fn of(
     Loop { arithmetic, instructions, operations: 2 * products * SUMS as u64, run }
 }
 
-/// A function that is compiled for some features and applies an operation, with operands that the
-/// compiler does not know, to independent sums.
+/// A function that is compiled for some features and replaces independent sums again and again.
+/// The compiler does not know the operands.
 macro_rules! repeated {
-    ($name:ident, $features:literal, $operands:expr, $add:expr) => {
+    ($name:ident $features:literal [$($operand:ident = $value:expr),*] $sum:ident => $next:expr) => {
         #[target_feature(enable = $features)]
         fn $name(rounds: u64) {
-            let operands = black_box($operands);
-            let mut sums = [operands.0; SUMS];
+            let operands = black_box([$($value),*]);
+            let ([$($operand),*], mut sums) = (operands, [operands[0]; SUMS]);
             for _ in 0..rounds {
                 for sum in &mut sums {
-                    *sum = $add(*sum, operands);
+                    let $sum = *sum;
+                    *sum = $next;
                 }
             }
             black_box(sums);
@@ -80,42 +82,29 @@ macro_rules! repeated {
     };
 }
 
-repeated!(
-    avx2_floats,
-    "avx2,fma",
-    (_mm256_set1_ps(0.5), _mm256_set1_ps(1.0)),
-    |sum, (factor, term)| _mm256_fmadd_ps(sum, factor, term)
-);
+repeated! { avx2_floats "avx2,fma" [factor = _mm256_set1_ps(0.5), term = _mm256_set1_ps(1.0)]
+    sum => _mm256_fmadd_ps(sum, factor, term)
+}
 
-// Products are added in pairs to 16 bits, and those in pairs to 32 bits. One factor is the sum, or
-// else compilers multiply once, before the loop.
-repeated!(
-    avx2_integers,
-    "avx2",
-    (_mm256_set1_epi8(3), _mm256_set1_epi16(1)),
-    |sum, (factor, ones)| {
-        _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(sum, factor), ones))
-    }
-);
+// Products are added in pairs. One factor is the sum, or else compilers multiply once, before the
+// loop.
+repeated! { avx2_int16 "avx2" [factor = _mm256_set1_epi16(3)]
+    sum => _mm256_add_epi32(sum, _mm256_madd_epi16(sum, factor))
+}
 
-repeated!(
-    avxvnni_integers,
-    "avxvnni",
-    (_mm256_set1_epi8(1), _mm256_set1_epi8(2)),
-    |sum, (a, b)| _mm256_dpbusd_avx_epi32(sum, a, b)
-);
+// Products are added in pairs to 16 bits, and those in pairs to 32 bits.
+repeated! { avx2_int8 "avx2" [factor = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1)]
+    sum => _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(sum, factor), ones))
+}
 
-repeated!(avx512_floats, "avx512f", (_mm512_set1_ps(0.5), _mm512_set1_ps(1.0)), |sum,
-                                                                                 (
-    factor,
-    term,
-)| _mm512_fmadd_ps(
-    sum, factor, term
-));
+repeated! { avxvnni_int8 "avxvnni" [a = _mm256_set1_epi8(1), b = _mm256_set1_epi8(2)]
+    sum => _mm256_dpbusd_avx_epi32(sum, a, b)
+}
 
-repeated!(
-    avx512vnni_integers,
-    "avx512f,avx512vnni",
-    (_mm512_set1_epi8(1), _mm512_set1_epi8(2)),
-    |sum, (a, b)| _mm512_dpbusd_epi32(sum, a, b)
-);
+repeated! { avx512_floats "avx512f" [factor = _mm512_set1_ps(0.5), term = _mm512_set1_ps(1.0)]
+    sum => _mm512_fmadd_ps(sum, factor, term)
+}
+
+repeated! { avx512vnni_int8 "avx512f,avx512vnni" [a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(2)]
+    sum => _mm512_dpbusd_epi32(sum, a, b)
+}
