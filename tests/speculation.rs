@@ -62,6 +62,31 @@ fn lookup_gives_the_tokens_of_plain_decoding() {
     assert!(sums.1 > 0 && sums.1 < sums.0, "{sums:?}: both kinds of guesses must occur");
 }
 
+/// What makes guessing exact: several tokens at once have the logits of one at a time.
+#[test]
+fn logits_of_integer_types_do_not_depend_on_the_tokens_beside() {
+    for (name, recipe) in MODELS.iter().flat_map(|name| ["int8", "int4"].map(|r| (name, r))) {
+        let model = load(name, Some(recipe));
+        let decoder = model.decoder();
+        let tokens = Golden::load(name, "unicode").all_tokens();
+        let mut cache = decoder.cache(tokens.len()).unwrap();
+        let mut one_by_one = Vec::new();
+        for token in &tokens {
+            one_by_one.extend(decoder.next_logits(&mut cache, &[*token]).unwrap());
+        }
+        for length in [2, 3, 5, 16] {
+            cache.truncate(4);
+            let hidden = tokens[4..]
+                .chunks(length)
+                .flat_map(|tokens| decoder.forward(&mut cache, tokens).unwrap());
+            let logits = decoder.logits(&hidden.collect::<Vec<_>>()).unwrap();
+            let expected = &one_by_one[4 * decoder.config().vocab_size..];
+            let same = logits.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same && logits.len() == expected.len(), "{name} {recipe}, {length} tokens");
+        }
+    }
+}
+
 #[test]
 fn lookup_draws_the_tokens_that_a_seed_gives_without_it() {
     let model = load("tiny-qwen2", Some("int8"));

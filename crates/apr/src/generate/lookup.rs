@@ -5,6 +5,9 @@
 const LONGEST: usize = 4;
 const SHORTEST: usize = 2;
 
+/// Tokens of the first guess at most, before it is known whether the text repeats itself.
+const FIRST: usize = 4;
+
 /// Guesses tokens from a text's own repetitions, fewer at a time where guesses turn out wrong.
 #[derive(Debug)]
 pub(super) struct Lookup {
@@ -15,18 +18,22 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    pub(super) const fn new(most: usize) -> Self {
-        Self { most, length: most }
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, length: FIRST.min(most) }
     }
 
     /// The tokens that may follow `seen`, at most `limit`; none if its end never occurred before.
     pub(super) fn guess(&self, seen: &[u32], limit: usize) -> Vec<u32> {
         let wanted = self.length.min(limit);
-        if wanted == 0 {
-            return Vec::new();
+        let source = (SHORTEST..=LONGEST).rev().find_map(|len| after_last_occurrence(seen, len));
+        let (Some(source), true) = (source, wanted > 0) else { return Vec::new() };
+        // Where the occurrence is near, what follows it is the guess itself: a repetition goes on.
+        let mut text = seen[source..].to_vec();
+        for at in 0..wanted {
+            text.push(text[at]);
         }
-        let follows = (SHORTEST..=LONGEST).rev().find_map(|len| last_occurrence(seen, len));
-        follows.map_or(Vec::new(), |follows| follows[..wanted.min(follows.len())].to_vec())
+        text.truncate(wanted);
+        text
     }
 
     /// Learns that of `guessed` tokens the first `right` were right.
@@ -38,12 +45,11 @@ impl Lookup {
     }
 }
 
-/// What follows the last earlier occurrence of the last `len` tokens.
-fn last_occurrence(seen: &[u32], len: usize) -> Option<&[u32]> {
+/// Where the last earlier occurrence of the last `len` tokens is over.
+fn after_last_occurrence(seen: &[u32], len: usize) -> Option<usize> {
     let (earlier, end) = seen.split_at_checked(seen.len().checked_sub(len)?)?;
     // An occurrence may reach into the end, but it is not the end itself.
-    let starts = (0..earlier.len()).rev();
-    starts.map(|start| &seen[start..]).find(|from| from.starts_with(end)).map(|from| &from[len..])
+    (0..earlier.len()).rev().find(|&start| seen[start..].starts_with(end)).map(|start| start + len)
 }
 
 #[cfg(test)]
@@ -59,7 +65,13 @@ mod tests {
         assert_eq!(guess(3, &[1, 2, 3, 4, 5, 6, 1, 2], 9), [3, 4, 5]);
         assert_eq!(guess(2, &[1, 2, 7, 1, 2, 8, 1, 2], 9), [8, 1]);
         assert_eq!(guess(1, &[9, 1, 2, 7, 5, 1, 2, 8, 9, 1, 2], 9), [7]);
-        assert_eq!(guess(4, &[5, 5, 5], 9), [5]);
+    }
+
+    #[test]
+    fn a_repetition_goes_on() {
+        assert_eq!(guess(4, &[5, 5, 5], 9), [5; 4]);
+        assert_eq!(guess(4, &[1, 2, 3, 1, 2, 3], 9), [1, 2, 3, 1]);
+        assert_eq!(guess(4, &[1, 2, 3, 1, 2], 9), [3, 1, 2, 3]);
     }
 
     #[test]
@@ -72,19 +84,19 @@ mod tests {
     }
 
     #[test]
-    fn wrong_guesses_make_the_next_ones_shorter() {
+    fn right_guesses_make_the_next_ones_longer_and_wrong_ones_shorter() {
+        let seen: Vec<u32> = (0..20).chain([0, 1]).collect();
         let mut lookup = Lookup::new(8);
-        let seen: Vec<u32> = [(0..20).collect::<Vec<_>>(), vec![0, 1]].concat();
-        lookup.learn(8, 2);
-        assert_eq!(lookup.guess(&seen, 9), [2, 3, 4]);
-        lookup.learn(3, 0);
-        assert_eq!(lookup.guess(&seen, 9), [2]);
-        lookup.learn(0, 0);
-        lookup.learn(1, 1);
-        lookup.learn(2, 2);
         assert_eq!(lookup.guess(&seen, 9), [2, 3, 4, 5]);
-        lookup.learn(4, 4);
-        lookup.learn(8, 8);
+        lookup.learn(4, 2);
+        assert_eq!(lookup.guess(&seen, 9), [2, 3, 4]);
+        lookup.learn(3, 3);
+        assert_eq!(lookup.guess(&seen, 9).len(), 6);
+        lookup.learn(6, 6);
         assert_eq!(lookup.guess(&seen, 9).len(), 8);
+        lookup.learn(0, 0);
+        assert_eq!(lookup.guess(&seen, 9).len(), 8);
+        lookup.learn(8, 0);
+        assert_eq!(lookup.guess(&seen, 9), [2]);
     }
 }

@@ -31,8 +31,8 @@ pub(crate) struct Args {
     #[arg(short, long, default_value = "text")]
     format: Format,
     /// Guess up to N tokens at a time from repetitions in the text and check them in one pass: the
-    /// same tokens, sooner where the text repeats itself
-    #[arg(long, value_name = "N", default_value_t = 0, default_missing_value = "8", num_args = 0..=1, require_equals = true)]
+    /// same tokens, sooner where the text repeats itself; 0 is off, --lookup alone is 16
+    #[arg(long, value_name = "N", default_value_t = 0, default_missing_value = "16", num_args = 0..=1, require_equals = true)]
     lookup: usize,
     #[command(flatten)]
     sampling: SamplingArgs,
