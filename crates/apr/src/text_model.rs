@@ -99,11 +99,9 @@ pub(crate) fn load(
     };
     let as_error = || Error::model(checkpoint.path());
     let census = Census::take(&config, container, naming).map_err(as_error())?;
-    let layouts = census.tensors.iter().filter_map(|placed| {
-        container.entry(&placed.source).map(|entry| (placed.role, entry.layout.clone()))
-    });
+    let weights = census.tensors.iter().map(|placed| (placed.role, placed.layout.clone()));
     Ok(Loaded {
-        weights: layouts.collect(),
+        weights: weights.collect(),
         decoder: Decoder::new(config, container, &census, kernels, threads).map_err(as_error())?,
         kernels,
     })

@@ -1,10 +1,11 @@
-//! What has to be read and computed for a token, by the shapes of the weights.
+//! What has to be read and computed for a token, by the shapes of the weights. Of experts that is
+//! the share that a token goes through.
 
 use crate::text_model::Loaded;
 use crate::units;
 use apr_kernel::{Kernels, Limits};
 use apr_model::Part;
-use apr_tensor::{DType, TensorLayout};
+use apr_tensor::DType;
 use std::collections::BTreeMap;
 
 /// Multiplications and additions of matrix products, by the type of the weights.
@@ -29,29 +30,33 @@ impl Work {
             layers: Operations::new(),
             head: Operations::new(),
         };
-        let tied = loaded.decoder.config().tied;
+        let (tied, experts) = (loaded.decoder.config().tied, loaded.decoder.config().experts);
         for (role, layout) in &loaded.weights {
             let is_table = matches!(role.part, Part::TokenEmbedding | Part::PositionEmbedding);
             let is_head = role.part == Part::Head || (role.part == Part::TokenEmbedding && tied);
-            work.read(if is_table { layout.row_bytes() } else { layout.byte_len() });
-            if is_table && is_head {
-                work.read(layout.byte_len());
+            let share = match experts {
+                Some(experts) if role.part.is_expert() => (experts.used, experts.count),
+                _ => (1, 1),
+            };
+            if is_table {
+                work.weight_bytes += units::size(layout.row_bytes());
+            }
+            if is_head || !is_table {
+                work.weight_bytes += units::size(layout.byte_len() / share.1 * share.0);
             }
             if role.is_matrix() {
-                *work.types.entry(layout.dtype().name()).or_default() +=
-                    units::size(layout.byte_len());
-            }
-            if is_head {
-                count(&mut work.head, layout);
-            } else if role.is_matrix() && !is_table {
-                count(&mut work.layers, layout);
+                let bytes = work.types.entry(layout.dtype().name()).or_default();
+                *bytes += units::size(layout.byte_len());
+                // A multiplication and an addition for each element.
+                let operations = 2.0 * layout.elem_count() as f64 * share.0 as f64 / share.1 as f64;
+                match (is_head, is_table) {
+                    (true, _) => *work.head.entry(layout.dtype()).or_default() += operations,
+                    (false, true) => {}
+                    (false, false) => *work.layers.entry(layout.dtype()).or_default() += operations,
+                }
             }
         }
         work
-    }
-
-    fn read(&mut self, bytes: usize) {
-        self.weight_bytes += units::size(bytes);
     }
 
     /// The seconds in which the matrix products of a prompt can be done at best, each in the
@@ -70,9 +75,4 @@ impl Work {
         let head: Option<f64> = self.head.iter().map(seconds).sum();
         Some(tokens as f64 * layers? + head?)
     }
-}
-
-/// A multiplication and an addition for each element.
-fn count(operations: &mut Operations, matrix: &TensorLayout) {
-    *operations.entry(matrix.dtype()).or_default() += 2.0 * matrix.elem_count() as f64;
 }
