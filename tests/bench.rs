@@ -69,6 +69,11 @@ fn a_token_reads_every_weight_once_and_a_row_of_each_table() {
         let kv_size = hidden / number("num_heads") * number("num_kv_heads");
         let cache = 13 * number("num_layers") * kv_size * 2 * 4;
         assert_eq!(found["cache_bytes_per_token"], cache, "{name}");
+        let together = ["--batch", "3", "--depth", "10", "--gen-tokens", "5"];
+        let found = json(&[&["bench", stored.path()], &together[..], &SHORT].concat());
+        assert_eq!(found["weight_bytes_per_token"], expected / 3, "{name}");
+        assert_eq!(found["cache_bytes_per_token"], cache, "{name}");
+        positive(&found, "tokens_per_second");
     }
 }
 
@@ -97,7 +102,7 @@ fn limits_are_those_of_the_kernels_that_ran() {
 fn what_cannot_be_measured_is_refused() {
     let folder = model("tiny-gpt2");
     let refused = |extra: &[&str]| failure(&[&["bench", text(&folder)], extra].concat());
-    for option in ["--iterations", "--prompt-tokens", "--gen-tokens"] {
+    for option in ["--iterations", "--prompt-tokens", "--gen-tokens", "--batch"] {
         assert!(refused(&[option, "0"]).contains("is 0"), "{option}");
     }
     for option in ["--prompt-tokens", "--gen-tokens", "--depth"] {

@@ -1,4 +1,5 @@
-//! Tokens that were guessed and checked are those of decoding one by one.
+//! Several tokens in one pass: guesses that are checked, and sequences that are decoded together,
+//! give what decoding one by one gives.
 
 use crate::harness::{Golden, MODELS, PROMPTS, json, model, text};
 use apr::{Checkpoint, Generate, Generation, Length, LoadOptions, Recipe, Sampling, TextModel};
@@ -84,6 +85,40 @@ fn logits_of_integer_types_do_not_depend_on_the_tokens_beside() {
             let same = logits.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits());
             assert!(same && logits.len() == expected.len(), "{name} {recipe}, {length} tokens");
         }
+    }
+}
+
+/// Sequences of different lengths, each with the logits that it has alone.
+#[test]
+fn sequences_that_are_decoded_together_do_not_see_each_other() {
+    for name in MODELS {
+        let model = load(name, Some("int8"));
+        let decoder = model.decoder();
+        let prompts = PROMPTS.map(|prompt| Golden::load(name, prompt).prompt_tokens);
+        let start = || {
+            let caches = prompts.iter().map(|prompt| {
+                let mut cache = decoder.cache(prompt.len() + 8).unwrap();
+                decoder.forward(&mut cache, prompt).unwrap();
+                cache
+            });
+            caches.collect::<Vec<_>>()
+        };
+        let (mut alone, mut together) = (start(), start());
+        for round in 0..8 {
+            let tokens: Vec<u32> = (0..6).map(|sequence| 7 * round + sequence).collect();
+            let mut caches: Vec<_> = together.iter_mut().collect();
+            let logits = decoder.step(&mut caches, &tokens).unwrap();
+            let rows = logits.chunks_exact(decoder.config().vocab_size);
+            assert_eq!(rows.len(), 6);
+            for ((found, token), cache) in rows.zip(tokens).zip(&mut alone) {
+                let expected = decoder.next_logits(cache, &[token]).unwrap();
+                assert!(found == expected, "{name}: round {round}");
+            }
+        }
+        let full = decoder.step(&mut [&mut together[0]], &[1]).unwrap_err().to_string();
+        assert!(full.contains("the cache holds"), "{full}");
+        let unequal = decoder.step(&mut [&mut together[0]], &[1, 2]).unwrap_err().to_string();
+        assert!(unequal.contains("2 tokens for 1 caches"), "{unequal}");
     }
 }
 

@@ -29,6 +29,8 @@ pub struct BenchOptions {
     pub gen_tokens: Option<usize>,
     /// Positions in the cache before the first token is generated.
     pub depth: usize,
+    /// Sequences that are generated together.
+    pub batch: usize,
     /// Rounds that count.
     pub iterations: usize,
     /// Rounds before those.
@@ -43,6 +45,7 @@ impl Default for BenchOptions {
             prompt_tokens: None,
             gen_tokens: None,
             depth: 0,
+            batch: 1,
             iterations: 5,
             warmup: 1,
             limits: false,
@@ -61,8 +64,9 @@ pub fn bench(
     options: BenchOptions,
     progress: &dyn Progress,
 ) -> Result<Bench, Error> {
-    if options.iterations == 0 || options.prompt_tokens == Some(0) || options.gen_tokens == Some(0)
-    {
+    let numbers =
+        [options.prompt_tokens, options.gen_tokens, Some(options.iterations), Some(options.batch)];
+    if numbers.contains(&Some(0)) {
         return Err(Error::Argument("nothing to measure: a number is 0".to_owned()));
     }
     let start = Instant::now();
@@ -87,8 +91,10 @@ pub fn bench(
     let peak_memory_bytes = memory::peak();
     let (prefill, decode) = (Rate::of(prefill), Rate::of(decode));
     let work = Work::of(&loaded);
+    // One reading of the weights serves all sequences.
+    let weight_bytes = work.weight_bytes / units::size(options.batch);
     let cache_bytes = run.cache_bytes_per_token()?;
-    let bytes_per_token = work.weight_bytes + cache_bytes;
+    let bytes_per_token = weight_bytes + cache_bytes;
     let limits = options.limits.then(|| Limits::measure(&Pool::new(loaded.decoder.threads())));
     Ok(Bench {
         architecture: loaded.decoder.config().arch.name,
@@ -98,6 +104,7 @@ pub fn bench(
         prompt_tokens: run.prompt_tokens,
         gen_tokens: run.gen_tokens,
         depth: options.depth,
+        batch: options.batch,
         iterations: options.iterations,
         warmup: options.warmup,
         prefill_tokens_per_second: prefill.median,
@@ -107,7 +114,7 @@ pub fn bench(
         load_seconds,
         first_token_seconds,
         peak_memory_bytes,
-        weight_bytes_per_token: work.weight_bytes,
+        weight_bytes_per_token: weight_bytes,
         cache_bytes_per_token: cache_bytes,
         bytes_per_token,
         read_bytes_per_second: bytes_per_token as f64 * decode.median,
@@ -127,6 +134,7 @@ struct Run<'a> {
     prompt_tokens: usize,
     gen_tokens: usize,
     depth: usize,
+    batch: usize,
 }
 
 impl<'a> Run<'a> {
@@ -139,6 +147,7 @@ impl<'a> Run<'a> {
             prompt_tokens: options.prompt_tokens.unwrap_or(PROMPT_TOKENS.min(positions)),
             gen_tokens: options.gen_tokens.unwrap_or(GEN_TOKENS.min(after)),
             depth: options.depth,
+            batch: options.batch,
         }
     }
 
@@ -151,30 +160,37 @@ impl<'a> Run<'a> {
 
     /// Prompt tokens per second until the first token is known, from an empty cache.
     fn prefill(&self) -> Result<f64, Error> {
-        let (prompt, mut session) =
-            (self.tokens(self.prompt_tokens), self.session(0, self.prompt_tokens)?);
+        let prompt = self.tokens(self.prompt_tokens);
+        let mut session = self.session(1, 0, prompt.len())?;
         let start = Instant::now();
         session.next(&prompt)?;
         Ok(rate(prompt.len(), start.elapsed()))
     }
 
-    /// Generated tokens per second.
+    /// Generated tokens per second, of all sequences together.
     fn decode(&self) -> Result<f64, Error> {
-        let (mut token, mut session) = (0, self.session(self.depth, self.gen_tokens)?);
+        let mut session = self.session(self.batch, self.depth, self.gen_tokens)?;
+        let mut tokens = self.tokens(self.batch);
         let start = Instant::now();
         for _ in 0..self.gen_tokens {
-            token = session.next(&[token])?;
+            session.step(&mut tokens)?;
         }
-        Ok(rate(self.gen_tokens, start.elapsed()))
+        Ok(rate(self.batch * self.gen_tokens, start.elapsed()))
     }
 
-    /// A greedy generation with `depth` positions behind it and `count` to come.
-    fn session(&self, depth: usize, count: usize) -> Result<Session<'_>, Error> {
-        let decoder = &self.loaded.decoder;
-        let as_error = || Error::model(self.path);
-        let mut cache = decoder.cache(depth.saturating_add(count)).map_err(as_error())?;
-        decoder.forward(&mut cache, &self.tokens(depth)).map_err(as_error())?;
-        Ok(Session { run: self, cache, sampler: Sampler::new(Sampling::default()) })
+    /// Greedy generations with `depth` positions behind them and `count` to come.
+    fn session(&self, sequences: usize, depth: usize, count: usize) -> Result<Session<'_>, Error> {
+        let (decoder, behind) = (&self.loaded.decoder, self.tokens(depth));
+        let caches = (0..sequences).map(|_| {
+            let mut cache = decoder.cache(depth.saturating_add(count))?;
+            decoder.forward(&mut cache, &behind)?;
+            Ok(cache)
+        });
+        Ok(Session {
+            run: self,
+            caches: caches.collect::<Result<_, _>>().map_err(Error::model(self.path))?,
+            sampler: Sampler::new(Sampling::default()),
+        })
     }
 
     /// Bytes of the cache that a generated token reads, on average.
@@ -186,18 +202,31 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A generation that is timed.
+/// Generations that are timed.
 struct Session<'a> {
     run: &'a Run<'a>,
-    cache: KvCache,
+    caches: Vec<KvCache>,
     sampler: Sampler,
 }
 
 impl Session<'_> {
-    /// The token that follows these.
+    /// The token that follows these in the first sequence.
     fn next(&mut self, tokens: &[u32]) -> Result<u32, Error> {
         let Run { loaded, path, .. } = self.run;
-        let logits = loaded.decoder.next_logits(&mut self.cache, tokens);
+        let logits = loaded.decoder.next_logits(&mut self.caches[0], tokens);
         Ok(self.sampler.next(&logits.map_err(Error::model(path))?, &[]))
+    }
+
+    /// Replaces the token of each sequence by the one that follows it.
+    fn step(&mut self, tokens: &mut [u32]) -> Result<(), Error> {
+        let Run { loaded: Loaded { decoder, .. }, path, .. } = self.run;
+        let mut caches: Vec<&mut KvCache> = self.caches.iter_mut().collect();
+        let logits = decoder.step(&mut caches, tokens).map_err(Error::model(path))?;
+        for (token, logits) in
+            tokens.iter_mut().zip(logits.chunks_exact(decoder.config().vocab_size))
+        {
+            *token = self.sampler.next(logits, &[]);
+        }
+        Ok(())
     }
 }

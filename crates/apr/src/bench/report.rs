@@ -23,6 +23,8 @@ pub struct Bench {
     pub gen_tokens: usize,
     /// Positions in the cache before the first of these.
     pub depth: usize,
+    /// Sequences that were generated together.
+    pub batch: usize,
     /// Rounds that count.
     pub iterations: usize,
     /// Rounds before those.
@@ -31,7 +33,7 @@ pub struct Bench {
     pub prefill_tokens_per_second: f64,
     /// The same with its spread.
     pub prefill: Rate,
-    /// Generated tokens per second: the median.
+    /// Generated tokens per second, of all sequences together: the median.
     pub tokens_per_second: f64,
     /// The same with its spread.
     pub decode: Rate,
@@ -42,7 +44,8 @@ pub struct Bench {
     /// Resident memory of this process at its peak, pages of mapped files included; none where
     /// the system does not tell.
     pub peak_memory_bytes: Option<u64>,
-    /// Bytes of weights that a generated token reads.
+    /// Bytes of weights that a generated token reads: its share where sequences are generated
+    /// together.
     pub weight_bytes_per_token: u64,
     /// Bytes of keys and values that a generated token reads, on average.
     pub cache_bytes_per_token: u64,
@@ -133,7 +136,13 @@ impl fmt::Display for Bench {
             let rounds = format!("{slowest:.1} to {fastest:.1} in {} rounds", self.iterations);
             format!("{median:.1} tokens/s   ({rounds} of {what})")
         };
-        let after = if self.depth > 0 { format!(" after {}", self.depth) } else { String::new() };
+        let generated = match (self.batch, self.depth) {
+            (1, 0) => format!("{} tokens", self.gen_tokens),
+            (1, depth) => format!("{} tokens after {depth}", self.gen_tokens),
+            (batch, depth) => {
+                format!("{batch} sequences of {} tokens after {depth}", self.gen_tokens)
+            }
+        };
         let first = format!(
             "{:.3} s   (from opening the file, prompt of {} tokens)",
             self.first_token_seconds, self.prompt_tokens
@@ -149,7 +158,7 @@ impl fmt::Display for Bench {
             ("model", format!("{}, {}", self.architecture, types.join(", "))),
             ("kernels", format!("{}, {} threads", self.kernels, self.threads)),
             ("prefill", rounds(&self.prefill, &format!("{} tokens", self.prompt_tokens))),
-            ("decode", rounds(&self.decode, &format!("{} tokens{after}", self.gen_tokens))),
+            ("decode", rounds(&self.decode, &generated)),
             ("load", format!("{:.3} s", self.load_seconds)),
             ("first token", first),
             ("peak memory", peak),

@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// Positions in the cache before the first token is generated
     #[arg(long, value_name = "N", default_value_t = 0)]
     depth: usize,
+    /// Sequences that are generated together; the rate is that of all
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: usize,
     /// Rounds that count; each has a prompt and a generation
     #[arg(long, value_name = "N", default_value_t = 5)]
     iterations: usize,
@@ -39,6 +42,7 @@ impl Args {
             prompt_tokens: self.prompt_tokens,
             gen_tokens: self.gen_tokens,
             depth: self.depth,
+            batch: self.batch,
             iterations: self.iterations,
             warmup: self.warmup,
             limits: self.limits,

@@ -4,9 +4,10 @@
 use super::portable::read_with;
 use super::{Arithmetic, Loop, Reader};
 use std::arch::x86_64::{
-    _MM_HINT_T0, _mm_prefetch, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps,
-    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_set1_epi8, _mm512_set1_ps,
+    _MM_HINT_T0, _mm_prefetch, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_dpwssd_avx_epi32,
+    _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_ps, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_set1_epi8,
+    _mm512_set1_epi16, _mm512_set1_ps,
 };
 use std::hint::black_box;
 
@@ -35,20 +36,18 @@ fn read_with_prefetch(bytes: &[u8]) -> u64 {
 /// The loops that this CPU can run.
 pub(super) fn detected() -> impl Iterator<Item = Loop> {
     let avx2 = is_x86_feature_detected!("avx2");
+    let avxvnni = avx2 && is_x86_feature_detected!("avxvnni");
     let avx512 = is_x86_feature_detected!("avx512f");
+    let avx512vnni = avx512 && is_x86_feature_detected!("avx512vnni");
     let all = [
         (avx2 && is_x86_feature_detected!("fma"), of(Arithmetic::Float32, "avx2", 8, avx2_floats)),
         (avx2, of(Arithmetic::Int16, "avx2", 16, avx2_int16)),
         (avx2, of(Arithmetic::Int8, "avx2", 32, avx2_int8)),
-        (
-            avx2 && is_x86_feature_detected!("avxvnni"),
-            of(Arithmetic::Int8, "avxvnni", 32, avxvnni_int8),
-        ),
+        (avxvnni, of(Arithmetic::Int16, "avxvnni", 16, avxvnni_int16)),
+        (avxvnni, of(Arithmetic::Int8, "avxvnni", 32, avxvnni_int8)),
         (avx512, of(Arithmetic::Float32, "avx512", 16, avx512_floats)),
-        (
-            avx512 && is_x86_feature_detected!("avx512vnni"),
-            of(Arithmetic::Int8, "avx512vnni", 64, avx512vnni_int8),
-        ),
+        (avx512vnni, of(Arithmetic::Int16, "avx512", 32, avx512_int16)),
+        (avx512vnni, of(Arithmetic::Int8, "avx512", 64, avx512_int8)),
     ];
     all.into_iter().filter(|(has, _)| *has).map(|(_, of)| of)
 }
@@ -105,6 +104,14 @@ repeated! { avx512_floats "avx512f" [factor = _mm512_set1_ps(0.5), term = _mm512
     sum => _mm512_fmadd_ps(sum, factor, term)
 }
 
-repeated! { avx512vnni_int8 "avx512f,avx512vnni" [a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(2)]
+repeated! { avxvnni_int16 "avxvnni" [a = _mm256_set1_epi16(1), b = _mm256_set1_epi16(2)]
+    sum => _mm256_dpwssd_avx_epi32(sum, a, b)
+}
+
+repeated! { avx512_int16 "avx512f,avx512vnni" [a = _mm512_set1_epi16(1), b = _mm512_set1_epi16(2)]
+    sum => _mm512_dpwssd_epi32(sum, a, b)
+}
+
+repeated! { avx512_int8 "avx512f,avx512vnni" [a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(2)]
     sum => _mm512_dpbusd_epi32(sum, a, b)
 }
