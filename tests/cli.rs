@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-const VERBS: [&str; 8] =
-    ["import", "run", "verify", "eval", "inspect", "tensors", "validate", "list"];
+const VERBS: [&str; 9] =
+    ["import", "run", "verify", "bench", "eval", "inspect", "tensors", "validate", "list"];
 
 /// A sound call of every verb.
 struct Calls {
@@ -34,12 +34,13 @@ impl Calls {
         let (source, heldout) = (model("tiny-llama"), heldout());
         let output = self.target.path().join("model.apr");
         let (source, stored, output) = (text(&source), self.stored.path(), text(&output));
-        let calls: [&[&str]; 12] = [
+        let calls: [&[&str]; 13] = [
             &["import", source, "--quantize", "int4", "-o", output],
             &["import", source, "--quantize", "int4", "--plan"],
             &["run", source, "-p", "one", "-n", "4"],
             &["run", stored, "one", "-n", "4"],
             &["verify", stored, "--against", source],
+            &["bench", stored, "--iterations", "1", "--gen-tokens", "4"],
             &["eval", stored, "--text", text(&heldout)],
             &["inspect", source],
             &["inspect", stored],

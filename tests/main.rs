@@ -8,6 +8,7 @@
 
 mod architectures;
 mod bad_input;
+mod bench;
 mod checkpoints;
 mod cli;
 mod conversion;
@@ -19,3 +20,4 @@ mod gguf_file;
 mod goldens;
 mod harness;
 mod quality;
+mod speculation;

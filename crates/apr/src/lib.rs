@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod bench;
 mod checkpoint;
 mod convert;
 mod derived;
@@ -39,6 +40,7 @@ mod validate;
 mod verify;
 
 pub use apr_model::Sampling;
+pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
 pub use checkpoint::Checkpoint;
 pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
 pub use error::Error;

@@ -3,7 +3,8 @@
 use crate::validate::check_bytes;
 use crate::{Checkpoint, Error, Progress, Recipe, convert};
 use apr_kernel::Kernels;
-use apr_model::{Census, Decoder, Naming};
+use apr_model::{Census, Decoder, Naming, TensorRole};
+use apr_tensor::TensorLayout;
 use apr_token::Tokenizer;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -39,31 +40,8 @@ impl TextModel {
         options: &LoadOptions,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
-        let kernels = match &options.kernels {
-            Some(name) => Kernels::named(name)?,
-            None => Kernels::best(),
-        };
-        let threads = options.threads.unwrap_or_else(default_threads);
-        let config = checkpoint.config()?;
         let tokenizer = checkpoint.tokenizer()?;
-        if options.verify {
-            check_bytes(checkpoint, progress)?;
-        }
-        let converted = match (options.recipe, checkpoint.naming()) {
-            (None, Naming::Canonical | Naming::Gguf) => None,
-            (recipe, Naming::Canonical | Naming::Gguf | Naming::Published) => {
-                let recipe = recipe.unwrap_or(Recipe::KEEP);
-                Some(convert::in_memory(checkpoint, &config, recipe, progress)?)
-            }
-        };
-        let (container, naming) = match &converted {
-            Some(container) => (container, Naming::Canonical),
-            None => (checkpoint.container(), checkpoint.naming()),
-        };
-        let as_error = Error::model(checkpoint.path());
-        let decoder = Census::take(&config, container, naming)
-            .and_then(|census| Decoder::new(config, container, &census, kernels, threads))
-            .map_err(as_error)?;
+        let Loaded { decoder, .. } = load(checkpoint, options, progress)?;
         Ok(Self { decoder, tokenizer, path: checkpoint.path().to_path_buf() })
     }
 
@@ -84,6 +62,49 @@ impl TextModel {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A decoder, and what its weights are.
+pub(crate) struct Loaded {
+    pub(crate) decoder: Decoder,
+    pub(crate) weights: Vec<(TensorRole, TensorLayout)>,
+    pub(crate) kernels: &'static Kernels,
+}
+
+/// Makes the weights of a checkpoint ready to run.
+pub(crate) fn load(
+    checkpoint: &Checkpoint,
+    options: &LoadOptions,
+    progress: &dyn Progress,
+) -> Result<Loaded, Error> {
+    let kernels = match &options.kernels {
+        Some(name) => Kernels::named(name)?,
+        None => Kernels::best(),
+    };
+    let threads = options.threads.unwrap_or_else(default_threads);
+    let config = checkpoint.config()?;
+    if options.verify {
+        check_bytes(checkpoint, progress)?;
+    }
+    let converted = match (options.recipe, checkpoint.naming()) {
+        (None, Naming::Canonical | Naming::Gguf) => None,
+        (recipe, Naming::Canonical | Naming::Gguf | Naming::Published) => {
+            let recipe = recipe.unwrap_or(Recipe::KEEP);
+            Some(convert::in_memory(checkpoint, &config, recipe, progress)?)
+        }
+    };
+    let (container, naming) = match &converted {
+        Some(container) => (container, Naming::Canonical),
+        None => (checkpoint.container(), checkpoint.naming()),
+    };
+    let as_error = || Error::model(checkpoint.path());
+    let census = Census::take(&config, container, naming).map_err(as_error())?;
+    let weights = census.tensors.iter().map(|placed| (placed.role, placed.layout.clone()));
+    Ok(Loaded {
+        weights: weights.collect(),
+        decoder: Decoder::new(config, container, &census, kernels, threads).map_err(as_error())?,
+        kernels,
+    })
 }
 
 fn default_threads() -> usize {

@@ -1,5 +1,6 @@
 //! The verbs. To add one: a file in `verb/` and its line in [`Verb`].
 
+mod bench;
 mod convert_args;
 mod eval;
 mod export;
@@ -46,6 +47,8 @@ verbs! {
     Run(run),
     /// Prove an .apr file again, tensor by tensor, against the checkpoint it was made from
     Verify(verify),
+    /// Measure how fast a model runs
+    Bench(bench),
     /// Measure the perplexity of a text
     Eval(eval),
     /// Show what a model file is

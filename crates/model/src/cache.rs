@@ -42,6 +42,17 @@ impl KvCache {
         self.len = 0;
     }
 
+    /// Forgets the positions from `len` on; does nothing when there are none.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Bytes of the keys and values of a position, over all layers.
+    #[must_use]
+    pub const fn bytes_per_position(&self) -> usize {
+        2 * self.keys.len() * self.kv_size * size_of::<f32>()
+    }
+
     /// Writes keys and values, `[tokens, kv_size]`, of the positions after the filled ones.
     pub(crate) fn store(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
         let start = self.len * self.kv_size;
@@ -75,5 +86,25 @@ impl<'a> Rows<'a> {
     pub(crate) fn head(&self, position: usize, head: usize, head_dim: usize) -> &'a [f32] {
         let start = position * self.stride + head * head_dim;
         &self.data[start..start + head_dim]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncated_positions_are_filled_again() {
+        let mut cache = KvCache::new(2, 4, 8);
+        assert_eq!(cache.bytes_per_position(), 2 * 2 * 4 * 4);
+        cache.advance(5);
+        cache.truncate(6);
+        assert_eq!(cache.len(), 5);
+        cache.truncate(3);
+        assert_eq!(cache.len(), 3);
+        cache.store(1, &[1.0; 4], &[2.0; 4]);
+        cache.advance(1);
+        assert_eq!(cache.keys(1).head(3, 1, 2), [1.0; 2]);
+        assert_eq!(cache.keys(1).head(4, 1, 2), [0.0; 2]);
     }
 }

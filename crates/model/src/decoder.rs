@@ -4,6 +4,7 @@
 
 mod attention;
 mod mlp;
+mod rows;
 
 use crate::arch::{EmbeddingScale, RowOrder};
 use crate::ops;
@@ -11,6 +12,7 @@ use crate::weights::{Linear, NormWeights, Weights};
 use crate::{Census, KvCache, ModelConfig, ModelError, Residual};
 use apr_format::Container;
 use apr_kernel::{Kernels, Pool};
+use rows::Rows;
 
 /// Tokens that go through the model together; more are split.
 const MAX_BATCH: usize = 256;
@@ -78,15 +80,35 @@ impl Decoder {
     /// # Errors
     /// When a token is past the vocabulary or the cache is too small.
     pub fn forward(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
-        let needed = cache.len().saturating_add(tokens.len());
-        if needed > cache.capacity() {
-            return Err(ModelError::TooLong { what: "cache", needed, limit: cache.capacity() });
-        }
+        check_room(cache, tokens.len())?;
         let mut hidden = Vec::with_capacity(tokens.len() * self.config.hidden_size);
         for batch in tokens.chunks(MAX_BATCH) {
-            hidden.extend(self.batch(cache, batch)?);
+            hidden.extend(self.batch(Rows::new(&mut [&mut *cache], batch.len()), batch)?);
         }
         Ok(hidden)
+    }
+
+    /// Runs one token of each of several sequences together, at the position after those in its
+    /// cache, and returns the logits after each, `[sequences, vocab_size]`. The weights are read
+    /// once for all of them.
+    ///
+    /// # Errors
+    /// When there is not a token for each cache, a token is past the vocabulary, or a cache is
+    /// full.
+    pub fn step(
+        &self,
+        caches: &mut [&mut KvCache],
+        tokens: &[u32],
+    ) -> Result<Vec<f32>, ModelError> {
+        if caches.len() != tokens.len() {
+            return Err(ModelError::Sequences { caches: caches.len(), tokens: tokens.len() });
+        }
+        caches.iter().try_for_each(|cache| check_room(cache, 1))?;
+        let mut logits = Vec::with_capacity(tokens.len() * self.config.vocab_size);
+        for (caches, tokens) in caches.chunks_mut(MAX_BATCH).zip(tokens.chunks(MAX_BATCH)) {
+            logits.extend(self.logits(&self.batch(Rows::new(caches, 1), tokens)?)?);
+        }
+        Ok(logits)
     }
 
     /// The logits of hidden states, `[tokens, hidden_size]` → `[tokens, vocab_size]`.
@@ -110,12 +132,12 @@ impl Decoder {
         self.logits(&hidden[hidden.len().saturating_sub(self.config.hidden_size)..])
     }
 
-    fn batch(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
-        let mut stream = self.embed(tokens, cache.len())?;
-        let rotations = self.rotations(cache, tokens.len());
+    fn batch(&self, mut rows: Rows<'_, '_>, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let mut stream = self.embed(tokens, &rows)?;
+        let rotations = self.rotations(&rows);
         for (index, layer) in self.weights.layers.iter().enumerate() {
             let input = self.norm(&layer.attention_norm, &stream);
-            let attended = self.attention((index, layer), cache, &rotations, &input)?;
+            let attended = self.attention((index, layer), &mut rows, &rotations, &input)?;
             let attended = self.post_norm(layer.post_attention_norm.as_ref(), attended);
             let input = match self.config.residual {
                 Residual::Sequential => {
@@ -132,22 +154,23 @@ impl Decoder {
             let output = self.post_norm(layer.post_mlp_norm.as_ref(), output);
             ops::add(&mut stream, &output);
         }
-        cache.advance(tokens.len());
+        rows.advance();
         Ok(self.norm(&self.weights.final_norm, &stream))
     }
 
-    fn embed(&self, tokens: &[u32], start: usize) -> Result<Vec<f32>, ModelError> {
+    fn embed(&self, tokens: &[u32], rows: &Rows<'_, '_>) -> Result<Vec<f32>, ModelError> {
         let (hidden, vocab) = (self.config.hidden_size, self.config.vocab_size);
         let mut stream = vec![0.0; tokens.len() * hidden];
         let mut position_row = vec![0.0; hidden];
-        for (at, (&token, row)) in tokens.iter().zip(stream.chunks_exact_mut(hidden)).enumerate() {
+        let positions_of_rows = rows.sequences().flat_map(|(_, positions)| positions);
+        let out = stream.chunks_exact_mut(hidden);
+        for ((&token, position), row) in tokens.iter().zip(positions_of_rows).zip(out) {
             let index = usize::try_from(token).unwrap_or(usize::MAX);
             if index >= vocab {
                 return Err(ModelError::Token { token, vocab });
             }
             self.weights.embedding.view().decode_rows(index..index + 1, row)?;
             if let Some(positions) = &self.weights.positions {
-                let position = start + at;
                 positions.view().decode_rows(position..position + 1, &mut position_row)?;
                 ops::add(row, &position_row);
             }
@@ -184,4 +207,13 @@ impl Decoder {
     fn apply(&self, linear: &Linear, input: &[f32]) -> Result<Vec<f32>, ModelError> {
         linear.apply(self.kernels, &self.pool, input)
     }
+}
+
+/// That so many positions fit behind those in the cache.
+fn check_room(cache: &KvCache, tokens: usize) -> Result<(), ModelError> {
+    let (needed, limit) = (cache.len().saturating_add(tokens), cache.capacity());
+    if needed > limit {
+        return Err(ModelError::TooLong { what: "cache", needed, limit });
+    }
+    Ok(())
 }

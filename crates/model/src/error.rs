@@ -114,6 +114,14 @@ pub enum ModelError {
         /// Positions there are.
         limit: usize,
     },
+    /// Not a token for each sequence.
+    #[error("{tokens} tokens for {caches} caches")]
+    Sequences {
+        /// Caches of sequences.
+        caches: usize,
+        /// Tokens to go with them.
+        tokens: usize,
+    },
     /// The file could not be read.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -149,6 +157,7 @@ impl ModelError {
             | Self::UnknownArchitecture { .. }
             | Self::Token { .. }
             | Self::TooLong { .. }
+            | Self::Sequences { .. }
             | Self::Tensor(_) => None,
         }
     }

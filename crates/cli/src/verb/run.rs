@@ -30,6 +30,10 @@ pub(crate) struct Args {
     /// How to print
     #[arg(short, long, default_value = "text")]
     format: Format,
+    /// Guess up to N tokens at a time from repetitions in the text and check them in one pass: the
+    /// same tokens, sooner where the text repeats itself; 0 is off, --lookup alone is 16
+    #[arg(long, value_name = "N", default_value_t = 0, default_missing_value = "16", num_args = 0..=1, require_equals = true)]
+    lookup: usize,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
@@ -77,6 +81,7 @@ impl Args {
             length: self.tokens.map_or(Length::default(), Length::Exactly),
             sampling: self.sampling.settings(),
             stop: self.stop,
+            lookup: self.lookup,
         };
         let checkpoint = Checkpoint::open(&self.model)?;
         let model = TextModel::open(&checkpoint, &self.load.options()?, &Bar::default())?;

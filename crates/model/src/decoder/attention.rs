@@ -1,9 +1,10 @@
 //! Attention: projections, rotation, and the weighted sum over positions.
 
 use super::Decoder;
+use super::rows::Rows;
 use crate::ops::{self, Rope, Rotation};
 use crate::weights::{Layer, Qkv};
-use crate::{KvCache, ModelError, RopeConfig};
+use crate::{ModelError, RopeConfig};
 
 /// Queries `[tokens, heads · head_dim]`, keys and values `[tokens, kv_heads · head_dim]`.
 #[derive(Default)]
@@ -21,12 +22,15 @@ pub(super) struct Rotations {
 }
 
 impl Decoder {
-    /// The rotations of the next `tokens` positions.
-    pub(super) fn rotations(&self, cache: &KvCache, tokens: usize) -> Rotations {
+    /// The rotations of the positions of these rows.
+    pub(super) fn rotations(&self, rows: &Rows<'_, '_>) -> Rotations {
         let of = |config: &Option<RopeConfig>| {
             let Some(config) = config else { return Vec::new() };
-            let rope = Rope::new(config, cache.capacity(), self.query_order);
-            (cache.len()..cache.len() + tokens).map(|position| rope.at(position)).collect()
+            let rotations = rows.sequences().flat_map(|(cache, positions)| {
+                let rope = Rope::new(config, cache.capacity(), self.query_order);
+                positions.map(move |position| rope.at(position))
+            });
+            rotations.collect()
         };
         Rotations { global: of(&self.config.rope), local: of(&self.config.local_rope) }
     }
@@ -34,7 +38,7 @@ impl Decoder {
     pub(super) fn attention(
         &self,
         (index, layer): (usize, &Layer),
-        cache: &mut KvCache,
+        rows: &mut Rows<'_, '_>,
         rotations: &Rotations,
         input: &[f32],
     ) -> Result<Vec<f32>, ModelError> {
@@ -45,13 +49,13 @@ impl Decoder {
         let rotations = if has_window { &rotations.local } else { &rotations.global };
         let head_dim = self.config.head_dim;
         let (query_size, key_size) = (self.config.heads * head_dim, self.config.kv_size());
-        let rows = query.chunks_exact_mut(query_size).zip(key.chunks_exact_mut(key_size));
-        for ((query, key), rotation) in rows.zip(rotations) {
+        let heads = query.chunks_exact_mut(query_size).zip(key.chunks_exact_mut(key_size));
+        for ((query, key), rotation) in heads.zip(rotations) {
             rotation.apply(query, head_dim);
             rotation.apply(key, head_dim);
         }
-        cache.store(index, &key, &value);
-        let attended = self.attend(index, cache, &query);
+        rows.store(index, &key, &value);
+        let attended = self.attend(index, rows, &query);
         self.apply(&layer.attention_output, &attended)
     }
 
@@ -80,19 +84,19 @@ impl Decoder {
 
     /// softmax(q·kᵀ · scale) · v for every token and head, over the positions up to its own that
     /// the layer sees.
-    fn attend(&self, layer: usize, cache: &KvCache, query: &[f32]) -> Vec<f32> {
+    fn attend(&self, layer: usize, rows: &Rows<'_, '_>, query: &[f32]) -> Vec<f32> {
         let (heads, head_dim) = (self.config.heads, self.config.head_dim);
         let heads_per_kv = heads / self.config.kv_heads;
         let scale = 1.0 / self.config.query_scale.sqrt();
         let window = self.config.window_of(layer).unwrap_or(usize::MAX);
-        let (keys, values, start) = (cache.keys(layer), cache.values(layer), cache.len());
         let mut out = vec![0.0; query.len()];
         self.pool.for_each_chunk(&mut out, head_dim, |task, out| {
             let (token, head) = (task / heads, task % heads);
             let kv_head = head / heads_per_kv;
             let query = &query[task * head_dim..(task + 1) * head_dim];
-            let end = start + token + 1;
-            let seen = end.saturating_sub(window)..end;
+            let (cache, position) = rows.place(token);
+            let (keys, values) = (cache.keys(layer), cache.values(layer));
+            let seen = (position + 1).saturating_sub(window)..position + 1;
             let mut scores: Vec<f32> = seen
                 .clone()
                 .map(|at| self.kernels.dot(query, keys.head(at, kv_head, head_dim)) * scale)
