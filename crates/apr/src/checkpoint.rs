@@ -149,14 +149,14 @@ impl Checkpoint {
         self.chat_template.as_deref()
     }
 
-    /// What a SafeTensors source says of itself.
+    /// What a SafeTensors or GGUF source says of itself: in GGUF its name, authors, licence, …
     pub(crate) fn source_metadata(&self) -> Option<Value> {
         let metadata = self.container.metadata();
         match self.naming() {
             Naming::Canonical => metadata.get(key::SOURCE_METADATA).cloned(),
             Naming::Published => Some(Value::Object(metadata.clone())),
-            // What these keys say is in the configuration and the tokenizer.
-            Naming::Gguf => None,
+            // What the other keys say is in the configuration and the tokenizer.
+            Naming::Gguf => Some(Value::Object(crate::gguf::general(metadata))),
         }
     }
 

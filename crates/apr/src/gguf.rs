@@ -44,6 +44,11 @@ pub(crate) fn keys(
     let mut keys = Metadata::new();
     let mut set = |key: &str, value: Value| keys.insert(key.to_owned(), value);
     let text = |text: &str| Value::from(text);
+    if let Some(Value::Object(described)) = checkpoint.source_metadata() {
+        for (key, value) in general(&described) {
+            set(&key, value);
+        }
+    }
     set("general.architecture", text(config.arch.gguf));
     set("general.quantization_version", Value::from(QUANTIZATION_VERSION));
     for (key, value) in gguf_keys(config).map_err(Error::model(path))? {
@@ -64,6 +69,17 @@ pub(crate) fn keys(
         set(CHAT_TEMPLATE, text(template));
     }
     Ok(keys)
+}
+
+/// What a file says of itself for people: texts and lists of texts.
+pub(crate) fn general(metadata: &Metadata) -> Metadata {
+    let is_text = |value: &Value| {
+        let list = value.as_array();
+        list.map_or(value.is_string(), |list| list.iter().all(Value::is_string))
+    };
+    let described = |key: &str| key.starts_with("general.") && key != "general.architecture";
+    let kept = metadata.iter().filter(|(key, value)| described(key) && is_text(value));
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The roles that a `tokenizer.json` does not tell, from the configuration.

@@ -160,11 +160,10 @@ pub(crate) enum DecodedTypes {
 /// What the source's SafeTensors file says of itself; a file without any says what
 /// `transformers` looks for.
 fn published_metadata(checkpoint: &Checkpoint) -> Metadata {
-    let texts = |metadata: Value| match metadata {
-        Value::Object(map) => map.into_iter().filter(|(_, value)| value.is_string()).collect(),
-        _ => Metadata::new(),
-    };
-    let mut metadata = checkpoint.source_metadata().map(texts).unwrap_or_default();
+    let source = checkpoint.source_metadata();
+    let texts = source.as_ref().and_then(Value::as_object).into_iter().flatten();
+    let texts = texts.filter(|(_, value)| value.is_string());
+    let mut metadata: Metadata = texts.map(|(key, value)| (key.clone(), value.clone())).collect();
     metadata.entry("format").or_insert_with(|| json!("pt"));
     metadata
 }

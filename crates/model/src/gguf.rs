@@ -153,7 +153,8 @@ pub fn hf_config(container: &Container) -> Result<Value, ModelError> {
     if let Some(key) = arch.config.experts.as_ref().and_then(|keys| keys.renormalise) {
         config.insert(key.to_owned(), json!(true));
     }
-    for (gguf, key) in [("eos", "eos_token_id"), ("bos", "bos_token_id")] {
+    let roles = [("eos", "eos_token_id"), ("bos", "bos_token_id"), ("padding", "pad_token_id")];
+    for (gguf, key) in roles {
         if let Some(token) = metadata.get(&format!("tokenizer.ggml.{gguf}_token_id")) {
             config.insert(key.to_owned(), token.clone());
         }
