@@ -97,6 +97,31 @@ fn gguf_to_apr_and_back_is_the_same_file() {
 }
 
 #[test]
+fn to_apr_and_back_to_safetensors_every_tensor_is_the_published_one() {
+    let temporary = tempfile::tempdir().unwrap();
+    let sorted = |path: &Path| {
+        let mut tensors = SafeTensors::read(path).tensors;
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        tensors
+    };
+    for folder in folders() {
+        let at = |name: &str| temporary.path().join(name);
+        import(&folder, &at("between.apr"), Recipe::KEEP);
+        import(&at("between.apr"), &at("back.safetensors"), Recipe::KEEP);
+        import(&folder, &at("copy.safetensors"), Recipe::KEEP);
+        let copied = fs::read(at("copy.safetensors")).unwrap();
+        assert!(copied == fs::read(at("back.safetensors")).unwrap(), "{}", folder.display());
+        let published = sorted(&folder.join("model.safetensors"));
+        let back = sorted(&at("back.safetensors"));
+        assert_eq!(published.len(), back.len(), "{}", folder.display());
+        for (a, b) in published.iter().zip(&back) {
+            assert_eq!((&a.name, &a.dtype, &a.shape), (&b.name, &b.dtype, &b.shape));
+            assert!(a.bytes == b.bytes, "{}: {}", folder.display(), a.name);
+        }
+    }
+}
+
+#[test]
 fn quantized_models_are_close() {
     for folder in folders() {
         let (tokens, golden) = golden(&folder);

@@ -5,7 +5,7 @@ use crate::source::Source;
 use crate::validate::check_bytes;
 use crate::{Checkpoint, Error, Progress, Proof, ProofFailure, Step, derived};
 use apr_format::Hash128;
-use apr_model::{Census, PlacedTensor};
+use apr_model::{Census, PlacedTensor, TensorRole};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Proves that `stored` was made from `source` and is what its certificates say: every
@@ -29,9 +29,9 @@ pub fn verify(
     let of_stored: BTreeMap<&str, &PlacedTensor> =
         census.tensors.iter().map(|placed| (placed.name.as_str(), placed)).collect();
     for placed in &source_census.tensors {
-        let tensor = prove((stored, of_stored[placed.name.as_str()]), (source, placed))?;
-        progress.advance(tensor.byte_len());
-        tensors.push(tensor);
+        let proven = prove((stored, of_stored[placed.name.as_str()]), (source, placed))?;
+        progress.advance(proven.iter().map(ProvenTensor::byte_len).sum());
+        tensors.extend(proven);
     }
     progress.end();
     Ok(Proof {
@@ -65,20 +65,40 @@ fn same_tensors(stored: &Checkpoint, census: &Census, source: &Census) -> Result
     differs(found.difference(&expected).next(), "in the file and not in the source")
 }
 
-/// Compares a stored tensor with its source, and what the comparison gives with what the file
-/// claims, in the formats that store a certificate.
+/// Compares a weight with its source: one tensor, or one for each expert.
 fn prove(
     (stored, in_stored): (&Checkpoint, &PlacedTensor),
     (source, in_source): (&Checkpoint, &PlacedTensor),
+) -> Result<Vec<ProvenTensor>, Error> {
+    let source = Source::new(source.container(), in_source, in_stored.form, source.path())?;
+    let [_, _, ..] = &in_stored.sources[..] else {
+        return Ok(vec![prove_tensor(stored, (in_stored.source(), in_stored.role), &source)?]);
+    };
+    let (expected, found) = (in_source.layout.shape().to_vec(), in_stored.layout.shape().to_vec());
+    if expected != found {
+        let failure = ProofFailure::Shape { tensor: in_stored.name.clone(), expected, found };
+        return Err(Error::Proof { path: stored.path().to_path_buf(), source: Box::new(failure) });
+    }
+    let experts = in_stored.sources.iter().enumerate();
+    experts
+        .map(|(at, name)| prove_tensor(stored, (name, in_stored.role), &source.clone().expert(at)?))
+        .collect()
+}
+
+/// Compares a stored tensor with its source, and what the comparison gives with what the file
+/// claims, in the formats that store a certificate.
+fn prove_tensor(
+    stored: &Checkpoint,
+    (name, role): (&str, TensorRole),
+    source: &Source,
 ) -> Result<ProvenTensor, Error> {
     let fail =
         |failure| Error::Proof { path: stored.path().to_path_buf(), source: Box::new(failure) };
-    let tensor = || in_stored.source().to_owned();
+    let tensor = || name.to_owned();
     let container = stored.container();
-    let stored_tensor = container.tensor(in_stored.source())?;
-    let source = Source::new(source.container(), in_source, in_stored.form, source.path())?;
-    let certificate = certify(&source, stored_tensor.view())?;
-    let entry = container.entry(in_stored.source());
+    let stored_tensor = container.tensor(name)?;
+    let certificate = certify(source, stored_tensor.view())?;
+    let entry = container.entry(name);
     if let Some(claimed) = entry.and_then(|entry| entry.certificate) {
         let (expected, found) = (claimed.source_hash, certificate.source_hash);
         if expected != found {
@@ -91,6 +111,5 @@ fn prove(
     // Where the file has a hash, `verify` has compared it with the bytes.
     let hash = entry.and_then(|entry| entry.hash);
     let hash = hash.unwrap_or_else(|| Hash128::of(stored_tensor.view().bytes()));
-    let layout = stored_tensor.layout();
-    Ok(ProvenTensor::new(in_stored.source(), in_stored.role, layout, hash, certificate))
+    Ok(ProvenTensor::new(name, role, stored_tensor.layout(), hash, certificate))
 }
