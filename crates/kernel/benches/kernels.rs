@@ -74,6 +74,12 @@ fn decode(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
     bench_matmul(bencher, case, [1, 65_536, 768]);
 }
 
+/// As `decode`, with eight tokens.
+#[divan::bench(args = cases(), sample_count = 20, sample_size = 1, max_time = 1)]
+fn batch(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
+    bench_matmul(bencher, case, [8, 65_536, 768]);
+}
+
 /// The weights fit the second cache: bound by the kernel.
 #[divan::bench(args = cases(), sample_count = 100, max_time = 1)]
 fn decode_cached(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
