@@ -2,7 +2,7 @@
 //! weights that no cache holds, `prefill` for 256 tokens. `cargo bench -p apr-kernel -- --test`
 //! runs each once.
 
-use apr_kernel::{Kernels, Pool, matmul};
+use apr_kernel::{Attention, CacheRows, Kernels, Pool, matmul};
 use apr_tensor::{DType, Tensor, TensorLayout};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -37,9 +37,12 @@ fn input(len: usize) -> Vec<f32> {
 }
 
 /// Every table but the portable one, which is for comparing results.
+fn tables() -> impl Iterator<Item = &'static str> {
+    Kernels::available().into_iter().skip(1).map(Kernels::name)
+}
+
 fn cases() -> Vec<(&'static str, DType, usize)> {
-    let tables = Kernels::available().into_iter().skip(1).map(Kernels::name);
-    tables
+    tables()
         .flat_map(|table| TYPES.iter().map(move |&dtype| (table, dtype)))
         .flat_map(|(table, dtype)| THREADS.iter().map(move |&threads| (table, dtype, threads)))
         .collect()
@@ -71,6 +74,12 @@ fn decode(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
     bench_matmul(bencher, case, [1, 65_536, 768]);
 }
 
+/// As `decode`, with eight tokens.
+#[divan::bench(args = cases(), sample_count = 20, sample_size = 1, max_time = 1)]
+fn batch(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
+    bench_matmul(bencher, case, [8, 65_536, 768]);
+}
+
 /// The weights fit the second cache: bound by the kernel.
 #[divan::bench(args = cases(), sample_count = 100, max_time = 1)]
 fn decode_cached(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
@@ -80,6 +89,35 @@ fn decode_cached(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
 #[divan::bench(args = cases(), sample_count = 50, sample_size = 1, max_time = 1)]
 fn prefill(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
     bench_matmul(bencher, case, [256, 384, 768]);
+}
+
+/// Three queries that share a head, each over 1024 positions of 64 elements in half precision.
+#[divan::bench(args = tables())]
+fn attend(bencher: Bencher<'_, '_>, table: &str) {
+    let kernels = Kernels::named(table).expect("the cases are the tables that there are");
+    let (head_dim, positions) = (64, 1024);
+    let cache = vec![0x2c00; positions * head_dim];
+    let queries = input(3 * head_dim);
+    let mut output = vec![0.0; queries.len()];
+    let attention = Attention {
+        head_dim,
+        positions,
+        keys: CacheRows::F16(&cache),
+        values: CacheRows::F16(&cache),
+        stride: head_dim,
+        scale: 0.125,
+    };
+    bencher
+        .counter(ItemsCount::new(2 * queries.len() * positions))
+        .bench_local(|| kernels.attend(attention, black_box(&queries), &mut output));
+}
+
+/// The activation of a row of 4096 elements.
+#[divan::bench(args = tables())]
+fn silu(bencher: Bencher<'_, '_>, table: &str) {
+    let kernels = Kernels::named(table).expect("the cases are the tables that there are");
+    let mut row = input(4096);
+    bencher.counter(ItemsCount::new(row.len())).bench_local(|| kernels.silu(black_box(&mut row)));
 }
 
 /// An empty dispatch: what threads cost a product.

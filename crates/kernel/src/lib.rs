@@ -1,10 +1,13 @@
-//! Products of float32 activations with packed weights, and the threads that compute them.
+//! Products of activations with packed weights, attention over a cache, and the threads that
+//! compute them.
 //!
-//! Weights stay as they lie in the file; they are decoded in registers or in small panels, and all
-//! arithmetic is float32. [`Kernels`] is a table of functions for one instruction set, [`Pool`] the
-//! threads, [`matmul`] the product. This crate knows blocks, not models.
+//! Weights stay as they lie in the file; they are unpacked in registers or in small panels.
+//! [`Kernels`] is a table of functions for one instruction set, [`Pool`] the threads, [`matmul`] the
+//! product. This crate knows blocks, not models.
 //!
-//! A new instruction set is a table: the scalar one with some entries replaced.
+//! A new instruction set is a table: the scalar one with some entries replaced. A new type can be
+//! multiplied with at once, through its decoder; it becomes fast by saying what its integers are
+//! (`integer.rs`) and how an instruction set unpacks them.
 //!
 //! ```
 //! use apr_kernel::{Kernels, Pool, matmul};

@@ -13,6 +13,8 @@ use std::cell::RefCell;
 
 /// Parts of a panel: whole blocks of every type, and a panel of 19 KiB.
 const PANEL_PARTS: usize = 16;
+/// Tokens below which a product is bound by reading the weights, and tasks are long runs of rows.
+const FEW_TOKENS: usize = 32;
 /// Inputs that are rounded by one task.
 const QUANTIZE_ELEMS: usize = 16 * 1024;
 
@@ -63,12 +65,16 @@ impl Product<'_> {
     /// Computes the product.
     pub(super) fn run(&self, pool: &Pool, output: &mut [f32]) {
         let rows = self.weights.layout().row_count();
+        let width = task_rows(self.weights, rows, pool.threads());
         if self.tokens == 1 {
-            let width = task_rows(self.weights, rows, pool.threads()).next_multiple_of(RUN_ROWS);
+            let width = width.next_multiple_of(RUN_ROWS);
             let mut parts = ColumnsMut::split(output, rows, width);
             pool.for_each_chunk(&mut parts, 1, |_, part| self.one_token(&mut part[0]));
         } else {
-            let mut parts = ColumnsMut::split(output, rows, PANEL_ROWS);
+            // Tasks of one panel where many tokens make them long, so that threads finish alike.
+            let width = if self.tokens < FEW_TOKENS { width } else { 1 };
+            let width = width.next_multiple_of(PANEL_ROWS);
+            let mut parts = ColumnsMut::split(output, rows, width);
             pool.for_each_chunk(&mut parts, 1, |_, part| self.by_panels(&mut part[0]));
         }
     }
@@ -82,27 +88,41 @@ impl Product<'_> {
         }
     }
 
-    /// A panel of weights is unpacked once and multiplied with all tokens.
+    /// Panels of weights are unpacked once and multiplied with all tokens.
     fn by_panels(&self, part: &mut ColumnsMut<'_>) {
+        let mut next = rows(self.weights, part.columns());
+        for start in (0..part.columns().len()).step_by(PANEL_ROWS) {
+            let rows = group(&mut next);
+            PANEL.with_borrow_mut(|Panel { parts: panel, sums }| {
+                self.multiply_panel(rows, panel, sums);
+                for (token, sums) in sums.iter().enumerate() {
+                    let output = &mut part.row(token)[start..];
+                    let count = output.len().min(PANEL_ROWS);
+                    output[..count].copy_from_slice(&sums[..count]);
+                }
+            });
+        }
+    }
+
+    /// The products of all tokens with sixteen rows.
+    fn multiply_panel(
+        &self,
+        rows: [&[u8]; PANEL_ROWS],
+        panel: &mut Vec<PanelPart>,
+        sums: &mut Vec<[f32; PANEL_ROWS]>,
+    ) {
         let stride = self.parts.len() / self.tokens;
-        let rows: [_; PANEL_ROWS] = group(&mut rows(self.weights, part.columns()));
-        PANEL.with_borrow_mut(|Panel { parts: panel, sums }| {
-            panel.resize(PANEL_PARTS, PanelPart::ZERO);
-            sums.clear();
-            sums.resize(self.tokens, [0.0; PANEL_ROWS]);
-            for start in (0..stride).step_by(PANEL_PARTS) {
-                let end = stride.min(start + PANEL_PARTS);
-                let panel = &mut panel[..end - start];
-                let bytes = self.weights.layout().column_bytes(start * PART..end * PART);
-                let bytes = bytes.expect("panels begin and end with a block");
-                self.packed.pack(rows.map(|row| &row[bytes.clone()]), panel);
-                self.packed.multiply_panel(panel, (&self.parts[start..], stride), sums);
-            }
-            for (token, sums) in sums.iter().enumerate() {
-                let output = part.row(token);
-                output.copy_from_slice(&sums[..output.len()]);
-            }
-        });
+        panel.resize(PANEL_PARTS, PanelPart::ZERO);
+        sums.clear();
+        sums.resize(self.tokens, [0.0; PANEL_ROWS]);
+        for start in (0..stride).step_by(PANEL_PARTS) {
+            let end = stride.min(start + PANEL_PARTS);
+            let panel = &mut panel[..end - start];
+            let bytes = self.weights.layout().column_bytes(start * PART..end * PART);
+            let bytes = bytes.expect("panels begin and end with a block");
+            self.packed.pack(rows.map(|row| &row[bytes.clone()]), panel);
+            self.packed.multiply_panel(panel, (&self.parts[start..], stride), sums);
+        }
     }
 }
 

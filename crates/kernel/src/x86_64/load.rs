@@ -176,6 +176,8 @@ pub(super) fn store_pairs(out: &mut [[i16; 2]; 8], values: __m256i) {
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn prefetch(row: &[u8], offset: usize, len: usize) {
     for line in (0..len).step_by(64) {
-        _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().cast::<i8>().wrapping_add(offset + line));
+        _mm_prefetch::<_MM_HINT_T0>(
+            row.as_ptr().cast::<i8>().wrapping_add(offset).wrapping_add(line),
+        );
     }
 }

@@ -15,10 +15,17 @@ const VECTORS: usize = PANEL_ROWS / 8;
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn pack<B: Unpack>(rows: [&[u8]; PANEL_ROWS], panel: &mut [PanelPart]) {
     let count = panel.len() / B::PARTS;
+    // Rows lie at equal distances: the same columns of the next sixteen are asked for meanwhile.
+    let distance = rows[1].as_ptr().addr().wrapping_sub(rows[0].as_ptr().addr());
+    let next = distance.wrapping_mul(PANEL_ROWS);
+    let bytes = rows;
     let rows = rows.map(|row| &blocks::<B>(row)[..count]);
     for (i, panel) in panel.chunks_exact_mut(B::PARTS).enumerate() {
         for vector in 0..VECTORS {
             let blocks: [&B; 8] = std::array::from_fn(|r| &rows[8 * vector + r][i]);
+            for row in &bytes[8 * vector..8 * vector + 8] {
+                load::prefetch(row, next.wrapping_add(i * size_of::<B>()), size_of::<B>());
+            }
             pack_scales(&blocks, vector, panel);
             for (part, panel) in panel.iter_mut().enumerate() {
                 pack_pairs(&blocks, part, vector, panel);
