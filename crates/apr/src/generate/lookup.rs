@@ -5,25 +5,37 @@
 const LONGEST: usize = 4;
 const SHORTEST: usize = 2;
 
-/// Tokens of the first guess at most, before it is known whether the text repeats itself.
+/// Tokens of the first guess, and of each after a wrong one: several tokens cost the model little
+/// more than two.
 const FIRST: usize = 4;
+/// Passes without a guess, at most, after one that was all wrong.
+const LONGEST_PAUSE: usize = 15;
 
-/// Guesses tokens from a text's own repetitions, fewer at a time where guesses turn out wrong.
+/// Guesses tokens from a text's own repetitions: more at a time where guesses are right, and less
+/// often where they are wrong.
 #[derive(Debug)]
 pub(super) struct Lookup {
     /// Tokens of a guess at most.
     most: usize,
     /// Tokens of the next guess at most.
     length: usize,
+    /// Passes to go without a guess after the last wrong one.
+    pause: usize,
+    /// Passes to go without a guess from now on.
+    wait: usize,
 }
 
 impl Lookup {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, length: FIRST.min(most) }
+        Self { most, length: FIRST.min(most), pause: 0, wait: 0 }
     }
 
     /// The tokens that may follow `seen`, at most `limit`; none if its end never occurred before.
-    pub(super) fn guess(&self, seen: &[u32], limit: usize) -> Vec<u32> {
+    pub(super) fn guess(&mut self, seen: &[u32], limit: usize) -> Vec<u32> {
+        if self.wait > 0 {
+            self.wait -= 1;
+            return Vec::new();
+        }
         let wanted = self.length.min(limit);
         let source = (SHORTEST..=LONGEST).rev().find_map(|len| after_last_occurrence(seen, len));
         let (Some(source), true) = (source, wanted > 0) else { return Vec::new() };
@@ -38,10 +50,13 @@ impl Lookup {
 
     /// Learns that of `guessed` tokens the first `right` were right.
     pub(super) fn learn(&mut self, guessed: usize, right: usize) {
-        if guessed > 0 {
-            let length = if right == guessed { 2 * self.length } else { right + 1 };
-            self.length = length.min(self.most);
+        if guessed == 0 {
+            return;
         }
+        let length = if right == guessed { 2 * self.length } else { FIRST.max(right + 1) };
+        self.length = length.min(self.most);
+        self.pause = if right > 0 { 0 } else { LONGEST_PAUSE.min(2 * self.pause + 1) };
+        self.wait = self.pause;
     }
 }
 
@@ -85,18 +100,35 @@ mod tests {
 
     #[test]
     fn right_guesses_make_the_next_ones_longer_and_wrong_ones_shorter() {
-        let seen: Vec<u32> = (0..20).chain([0, 1]).collect();
-        let mut lookup = Lookup::new(8);
-        assert_eq!(lookup.guess(&seen, 9), [2, 3, 4, 5]);
-        lookup.learn(4, 2);
-        assert_eq!(lookup.guess(&seen, 9), [2, 3, 4]);
-        lookup.learn(3, 3);
-        assert_eq!(lookup.guess(&seen, 9).len(), 6);
-        lookup.learn(6, 6);
-        assert_eq!(lookup.guess(&seen, 9).len(), 8);
+        let seen: Vec<u32> = (0..40).chain([0, 1]).collect();
+        let mut lookup = Lookup::new(20);
+        assert_eq!(lookup.guess(&seen, 99).len(), 4);
+        lookup.learn(4, 4);
+        assert_eq!(lookup.guess(&seen, 99).len(), 8);
+        lookup.learn(8, 8);
+        assert_eq!(lookup.guess(&seen, 99).len(), 16);
+        lookup.learn(16, 16);
+        assert_eq!(lookup.guess(&seen, 99).len(), 20);
+        lookup.learn(20, 6);
+        assert_eq!(lookup.guess(&seen, 99).len(), 7);
+        lookup.learn(7, 1);
+        assert_eq!(lookup.guess(&seen, 99).len(), 4);
         lookup.learn(0, 0);
-        assert_eq!(lookup.guess(&seen, 9).len(), 8);
-        lookup.learn(8, 0);
-        assert_eq!(lookup.guess(&seen, 9), [2]);
+        assert_eq!(lookup.guess(&seen, 99).len(), 4);
+    }
+
+    #[test]
+    fn after_guesses_that_are_all_wrong_come_pauses() {
+        let seen = [1, 2, 3, 4, 5, 6, 1, 2];
+        let mut lookup = Lookup::new(4);
+        let passes_until_guess =
+            |lookup: &mut Lookup| (1..).find(|_| !lookup.guess(&seen, 9).is_empty()).unwrap();
+        for expected in [1, 2, 4, 8, 16, 16] {
+            assert_eq!(passes_until_guess(&mut lookup), expected);
+            lookup.learn(4, 0);
+        }
+        assert_eq!(passes_until_guess(&mut lookup), 16);
+        lookup.learn(4, 1);
+        assert_eq!(passes_until_guess(&mut lookup), 1);
     }
 }
