@@ -108,6 +108,9 @@ fn resized(mut config: Value, shape: &Shape) -> Value {
         })
     };
     config["vocab_size"] = json!(shape.vocab);
+    if config["layer_types"].is_array() {
+        config["layer_types"] = json!(vec!["full_attention"; shape.layers]);
+    }
     for (key, value) in sizes.as_object().into_iter().flatten() {
         config[key] = value.clone();
     }
