@@ -14,10 +14,12 @@ mod cli;
 mod conversion;
 mod defect;
 mod encoders;
+mod export;
 mod gguf;
 #[path = "../crates/format/tests/integration/gguf_file.rs"]
 mod gguf_file;
 mod goldens;
 mod harness;
 mod quality;
+mod recipes;
 mod speculation;

@@ -5,7 +5,7 @@ use crate::recipe::TypeOverride;
 use crate::source::Source;
 use crate::target::Target;
 use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
-use crate::{derived, provenance, units, verify};
+use crate::{derived, folder, provenance, units, verify};
 use apr_format::{Container, Metadata, NewTensor, Writer, apr};
 use apr_model::ModelConfig;
 use apr_tensor::{EncodeError, Tensor, TensorView};
@@ -78,6 +78,7 @@ pub fn plan(
     target: &Path,
     options: &ConvertOptions,
 ) -> Result<Plan, Error> {
+    let target = &folder::weights(target, options);
     let conversion = Conversion::new(checkpoint, target, options)?;
     // Digests of the same length: nothing but the header of the source is read.
     let metadata = conversion.metadata(provenance::placeholder)?;
@@ -87,7 +88,8 @@ pub fn plan(
 }
 
 /// Writes `checkpoint` as the file `target` and proves it: the file is read back, and every tensor
-/// compared with its source, before it gets its name. The same input gives the same bytes.
+/// compared with its source, before it gets its name. The same input gives the same bytes. A
+/// target without an extension becomes a Hugging Face folder.
 ///
 /// Memory beyond the file maps: the largest tensor of the output, and a small buffer per thread.
 ///
@@ -95,6 +97,23 @@ pub fn plan(
 /// When the checkpoint is incomplete, not supported or damaged, when the file cannot be written,
 /// or when the proof fails. Then no file is left behind, and an older `target` is untouched.
 pub fn convert(
+    checkpoint: &Checkpoint,
+    target: &Path,
+    options: &ConvertOptions,
+    progress: &dyn Progress,
+) -> Result<Proof, Error> {
+    let weights = folder::weights(target, options);
+    if !folder::is_folder(target, options) {
+        return convert_file(checkpoint, &weights, options, progress);
+    }
+    folder::with_folder(target, || {
+        let proof = convert_file(checkpoint, &weights, options, progress)?;
+        folder::write_companions(checkpoint, target)?;
+        Ok(proof)
+    })
+}
+
+fn convert_file(
     checkpoint: &Checkpoint,
     target: &Path,
     options: &ConvertOptions,

@@ -23,6 +23,7 @@ mod convert;
 mod derived;
 mod error;
 mod eval;
+mod folder;
 mod generate;
 mod gguf;
 mod hub;

@@ -20,9 +20,13 @@ pub fn verify(
     progress: &dyn Progress,
 ) -> Result<Proof, Error> {
     check_bytes(stored, progress)?;
-    let (config, source_config) = (stored.config()?, source.config()?);
+    let source_config = source.config()?;
+    // A file of weights may lie alone; then the source says what its tensors should be.
+    let alone = stored.config_json().is_none() && !stored.path().is_dir();
+    let config = if alone { source_config.clone() } else { stored.config()? };
     let (census, source_census) = (stored.census(&config)?, source.census(&source_config)?);
     derived::check(source, &source_config, &source_census)?;
+    derived::check(stored, &config, &census)?;
     same_tensors(stored, &census, &source_census)?;
     let mut tensors = Vec::new();
     progress.begin(Step::Prove, stored.container().byte_len());

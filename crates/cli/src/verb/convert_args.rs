@@ -18,7 +18,8 @@ pub(crate) struct ConvertArgs {
     /// In GGUF, name the tokenizer's split so; for tokenizers whose own split has no name
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
-    /// The file to write; its extension, .apr, .gguf or .safetensors, decides the format
+    /// The file to write; its extension, .apr, .gguf or .safetensors, decides the format. A name
+    /// without one becomes a Hugging Face folder
     #[arg(short, long, value_name = "FILE", required_unless_present = "plan")]
     output: Option<PathBuf>,
     /// Show what would be written, tensor by tensor and to the byte, and write nothing
