@@ -34,6 +34,8 @@ pub struct Attention<'a> {
     pub stride: usize,
     /// What a product of query and key is multiplied with, in general `1 / sqrt(head_dim)`.
     pub scale: f32,
+    /// Scaled products `x` become `bound * tanh(x / bound)`, if there is a bound.
+    pub softcap: Option<f32>,
 }
 
 /// The functions of a table for rows of one kind. They are memory-safe for any lengths; the only
@@ -75,8 +77,8 @@ impl CacheRows<'_> {
 }
 
 impl Kernels {
-    /// `out[q] = softmax(scale * keys · queries[q]) · values` for each query; `queries` and `out`
-    /// are `[queries, head_dim]`.
+    /// `out[q] = softmax(scale * keys · queries[q]) · values` for each query, the scores capped
+    /// where that is asked for; `queries` and `out` are `[queries, head_dim]`.
     ///
     /// # Panics
     /// When the lengths of `queries` and `out` differ or are no multiple of `head_dim`, or when
@@ -100,6 +102,9 @@ impl Kernels {
                 let weights = &mut weights[..run];
                 self.scores(query, (keys, stride, start), weights);
                 weights.iter_mut().for_each(|score| *score *= attention.scale);
+                if let Some(bound) = attention.softcap {
+                    weights.iter_mut().for_each(|x| *x = bound * (*x / bound).tanh());
+                }
                 state.admit(self, weights, out);
                 self.add_weighted(weights, (values, stride, start), out);
             }
@@ -189,7 +194,8 @@ mod tests {
                 let key = &keys[p * stride..][..dim];
                 let dot: f64 =
                     query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-                dot * f64::from(attention.scale)
+                let score = dot * f64::from(attention.scale);
+                attention.softcap.map(f64::from).map_or(score, |cap| cap * (score / cap).tanh())
             })
             .collect();
         let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -227,10 +233,12 @@ mod tests {
                 values: CacheRows::F16(&halves[1]),
                 stride,
                 scale: 0.5,
+                softcap: None,
             };
             let (keys, values) = (CacheRows::F32(&floats[0]), CacheRows::F32(&floats[1]));
             for table in Kernels::available() {
-                for attention in [in_f16, Attention { keys, values, ..in_f16 }] {
+                let in_f32 = Attention { keys, values, ..in_f16 };
+                for attention in [in_f16, in_f32, Attention { softcap: Some(3.0), ..in_f32 }] {
                     let mut out = vec![f32::NAN; queries.len()];
                     table.attend(attention, &queries, &mut out);
                     for (query, out) in queries.chunks(head_dim).zip(out.chunks(head_dim)) {
@@ -256,6 +264,7 @@ mod tests {
                 values: CacheRows::F32(&values),
                 stride: 1,
                 scale: 1.0,
+                softcap: None,
             };
             let mut out = [0.0];
             table.attend(attention, &[1.0], &mut out);
@@ -275,6 +284,7 @@ mod tests {
             values: CacheRows::F32(&[0.0; 5]),
             stride: 2,
             scale: 1.0,
+            softcap: None,
         };
         Kernels::best().attend(attention, &[0.0; 2], &mut [0.0; 2]);
     }

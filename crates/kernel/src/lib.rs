@@ -40,5 +40,5 @@ pub use attention::{Attention, CacheRows};
 pub use error::KernelError;
 pub use kernels::Kernels;
 pub use limits::{Arithmetic, Limits, Peak};
-pub use matmul::matmul;
+pub use matmul::{Product, matmul, matmul_many};
 pub use pool::Pool;

@@ -7,8 +7,10 @@ mod columns;
 mod float;
 mod integer;
 
+use crate::activations::Part;
 use crate::{KernelError, Kernels, Pool};
 use apr_tensor::TensorView;
+use columns::ColumnsMut;
 use std::ops::Range;
 
 /// Bytes of weights below which handing a task to another thread costs more than it brings.
@@ -37,35 +39,118 @@ pub fn matmul(
     input: &[f32],
     output: &mut [f32],
 ) -> Result<(), KernelError> {
-    let dtype = weights.dtype();
-    let block = kernels.block(dtype).ok_or(KernelError::Unsupported { dtype })?;
-    let &[rows, cols] = weights.layout().shape() else {
-        return Err(KernelError::NotAMatrix { shape: weights.layout().shape().to_vec() });
-    };
-    let tokens = check_lengths(rows, cols, input.len(), output.len())?;
-    if input.is_empty() || output.is_empty() {
-        output.fill(0.0);
-        return Ok(());
+    matmul_many(kernels, pool, &mut [Product { weights, output }], input)
+        .map_err(|(_, error)| error)
+}
+
+/// One of several products with the same input.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// `[rows, cols]`, of any type.
+    pub weights: TensorView<'a>,
+    /// `[tokens, rows]`.
+    pub output: &'a mut [f32],
+}
+
+/// [`matmul`] with several matrices that have the same input, which is rounded once and whose
+/// tasks the threads share together. Each product has the bits that it has alone.
+///
+/// # Errors
+/// As for [`matmul`]: the number of the first product that cannot be computed, and why.
+pub fn matmul_many(
+    kernels: &Kernels,
+    pool: &Pool,
+    products: &mut [Product<'_>],
+    input: &[f32],
+) -> Result<(), (usize, KernelError)> {
+    for (i, product) in products.iter().enumerate() {
+        check(kernels, product, input).map_err(|error| (i, error))?;
     }
-    match kernels.integers(dtype) {
-        Some(packed) => {
-            integer::quantized(kernels, pool, input, cols, |parts| {
-                let product = integer::Product { packed, weights, parts, tokens };
-                product.run(pool, output);
-            });
-        }
-        None => float::Product { kernels, block, weights, cols, input }.run(pool, output),
+    let has_integers = |product: &Product<'_>| kernels.integers(product.weights.dtype()).is_some();
+    if input.is_empty() {
+        products.iter_mut().for_each(|product| product.output.fill(0.0));
+    } else if products.iter().any(has_integers) {
+        integer::quantized(kernels, pool, input, |parts| {
+            run(kernels, pool, products, (input, parts));
+        });
+    } else {
+        run(kernels, pool, products, (input, &[]));
     }
     Ok(())
 }
 
-/// The number of tokens, if both lengths are a whole number of them.
-fn check_lengths(
-    rows: usize,
-    cols: usize,
-    input: usize,
-    output: usize,
-) -> Result<usize, KernelError> {
+/// That a product can be computed.
+fn check(kernels: &Kernels, product: &Product<'_>, input: &[f32]) -> Result<(), KernelError> {
+    let (layout, dtype) = (product.weights.layout(), product.weights.dtype());
+    if !kernels.supports(dtype) {
+        return Err(KernelError::Unsupported { dtype });
+    }
+    let &[rows, cols] = layout.shape() else {
+        return Err(KernelError::NotAMatrix { shape: layout.shape().to_vec() });
+    };
+    check_lengths(rows, cols, input.len(), product.output.len())
+}
+
+/// Computes products, by tasks of all of them together. `parts` is the input in integers, where
+/// there are weights that need them.
+fn run(
+    kernels: &Kernels,
+    pool: &Pool,
+    products: &mut [Product<'_>],
+    (input, parts): (&[f32], &[Part]),
+) {
+    let mut tasks: Vec<(Operands<'_>, ColumnsMut<'_>)> = Vec::new();
+    for Product { weights, output } in products.iter_mut().filter(|p| !p.output.is_empty()) {
+        let operands = Operands::of(kernels, *weights, (input, parts));
+        let width = operands.task_width(pool.threads());
+        let columns = ColumnsMut::split(output, weights.layout().row_count(), width);
+        tasks.extend(columns.into_iter().map(|columns| (operands, columns)));
+    }
+    pool.for_each_chunk(&mut tasks, 1, |_, task| {
+        let (operands, columns) = &mut task[0];
+        match operands {
+            Operands::Integer(product) => product.compute(columns),
+            Operands::Float(product) => product.compute(columns),
+        }
+    });
+}
+
+/// What the tasks of a product share.
+#[derive(Clone, Copy)]
+enum Operands<'a> {
+    Integer(integer::Product<'a>),
+    Float(float::Product<'a>),
+}
+
+impl<'a> Operands<'a> {
+    /// Of a product that was checked.
+    fn of(
+        kernels: &'a Kernels,
+        weights: TensorView<'a>,
+        (input, parts): (&'a [f32], &'a [Part]),
+    ) -> Self {
+        let (dtype, cols) = (weights.dtype(), weights.layout().row_elems());
+        let tokens = input.len() / cols;
+        match (kernels.integers(dtype), kernels.block(dtype)) {
+            (Some(packed), _) => Self::Integer(integer::Product { packed, weights, parts, tokens }),
+            (None, Some(block)) => {
+                Self::Float(float::Product { kernels, block, weights, cols, input })
+            }
+            (None, None) => unreachable!("weights of type {dtype} were refused"),
+        }
+    }
+
+    /// Rows of weights per task.
+    fn task_width(&self, threads: usize) -> usize {
+        match self {
+            Self::Integer(product) => product.task_width(threads),
+            Self::Float(product) => product.task_width(threads),
+        }
+    }
+}
+
+/// That both lengths are a whole number of tokens, and the same.
+fn check_lengths(rows: usize, cols: usize, input: usize, output: usize) -> Result<(), KernelError> {
     let wrong = |operand, expected, found| {
         Err(KernelError::Shape { operand, weights: vec![rows, cols], expected, found })
     };
@@ -78,7 +163,7 @@ fn check_lengths(
     if expected != output {
         return wrong("output", expected, output);
     }
-    Ok(tokens)
+    Ok(())
 }
 
 /// Rows per task without panels: enough to be worth the task.
@@ -178,6 +263,39 @@ mod tests {
                     let apart = input.chunks(cols).flat_map(|x| run(kernels, &pool, &weights, x));
                     assert!(apart.eq(expected.iter().copied()), "{dtype} {}", kernels.name());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn products_together_are_those_apart() {
+        let mut random = Xorshift::new(9);
+        let (pool, cols) = (Pool::new(3), 256);
+        let types = [DType::Q4_K, DType::F32, DType::Q6_K, DType::F16, DType::Q4_K];
+        let weights: Vec<_> = types
+            .into_iter()
+            .zip([40, 7, 0, 33, 1])
+            .map(|(dtype, rows)| random_weights(&mut random, dtype, rows, cols))
+            .collect();
+        for (tokens, kernels) in
+            [0, 1, 2, 9, 40].into_iter().zip(Kernels::available().iter().cycle())
+        {
+            let input = random.floats(tokens * cols);
+            let mut outputs: Vec<_> = weights
+                .iter()
+                .map(|weights| vec![f32::NAN; tokens * weights.layout().row_count()])
+                .collect();
+            let mut products: Vec<_> = weights
+                .iter()
+                .zip(&mut outputs)
+                .map(|(weights, output)| Product { weights: weights.view(), output })
+                .collect();
+            matmul_many(kernels, &pool, &mut products, &input).unwrap();
+            products[3].output = &mut [];
+            let said = matmul_many(kernels, &pool, &mut products, &input);
+            assert_eq!(said.err().map(|(i, _)| i), (tokens > 0).then_some(3));
+            for (weights, output) in weights.iter().zip(&outputs) {
+                assert!(*output == run(kernels, &pool, weights, &input), "{tokens} tokens");
             }
         }
     }

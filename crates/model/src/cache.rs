@@ -1,22 +1,33 @@
 //! Keys and values of the positions seen so far.
 
+use crate::ops::Rope;
+use apr_kernel::CacheRows;
+
 /// Keys and values of every layer, `[layer][position][kv_heads · head_dim]`, in single precision.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     kv_size: usize,
     capacity: usize,
     len: usize,
+    ropes: Ropes,
     keys: Vec<Vec<f32>>,
     values: Vec<Vec<f32>>,
 }
 
+/// How positions are rotated, where they are. Frequencies can depend on the cache's capacity.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ropes {
+    pub(crate) global: Option<Rope>,
+    /// For layers with a window.
+    pub(crate) local: Option<Rope>,
+}
+
 impl KvCache {
     /// An empty cache for `capacity` positions. Memory is taken when it is written to.
-    #[must_use]
-    pub fn new(layers: usize, kv_size: usize, capacity: usize) -> Self {
-        let rows = vec![0.0; capacity * kv_size];
-        let (keys, values) = (vec![rows.clone(); layers], vec![rows; layers]);
-        Self { kv_size, capacity, len: 0, keys, values }
+    pub(crate) fn new(layers: usize, kv_size: usize, capacity: usize, ropes: Ropes) -> Self {
+        // Zeros from the system are no memory yet; a copy of them would be.
+        let rows = || (0..layers).map(|_| vec![0.0; capacity * kv_size]).collect();
+        Self { kv_size, capacity, len: 0, ropes, keys: rows(), values: rows() }
     }
 
     /// Positions that are filled.
@@ -65,27 +76,22 @@ impl KvCache {
         self.len += tokens;
     }
 
-    pub(crate) fn keys(&self, layer: usize) -> Rows<'_> {
-        Rows { data: &self.keys[layer], stride: self.kv_size }
+    pub(crate) const fn ropes(&self) -> &Ropes {
+        &self.ropes
     }
 
-    pub(crate) fn values(&self, layer: usize) -> Rows<'_> {
-        Rows { data: &self.values[layer], stride: self.kv_size }
+    /// Keys of a layer from an element of a position on.
+    pub(crate) fn keys(&self, layer: usize, (element, position): (usize, usize)) -> CacheRows<'_> {
+        CacheRows::F32(&self.keys[layer][position * self.kv_size + element..])
     }
-}
 
-/// The rows of one layer, one per position.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rows<'a> {
-    data: &'a [f32],
-    stride: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// The part of one head of one position.
-    pub(crate) fn head(&self, position: usize, head: usize, head_dim: usize) -> &'a [f32] {
-        let start = position * self.stride + head * head_dim;
-        &self.data[start..start + head_dim]
+    /// Values, likewise.
+    pub(crate) fn values(
+        &self,
+        layer: usize,
+        (element, position): (usize, usize),
+    ) -> CacheRows<'_> {
+        CacheRows::F32(&self.values[layer][position * self.kv_size + element..])
     }
 }
 
@@ -95,7 +101,7 @@ mod tests {
 
     #[test]
     fn truncated_positions_are_filled_again() {
-        let mut cache = KvCache::new(2, 4, 8);
+        let mut cache = KvCache::new(2, 4, 8, Ropes::default());
         assert_eq!(cache.bytes_per_position(), 2 * 2 * 4 * 4);
         cache.advance(5);
         cache.truncate(6);
@@ -104,7 +110,7 @@ mod tests {
         assert_eq!(cache.len(), 3);
         cache.store(1, &[1.0; 4], &[2.0; 4]);
         cache.advance(1);
-        assert_eq!(cache.keys(1).head(3, 1, 2), [1.0; 2]);
-        assert_eq!(cache.keys(1).head(4, 1, 2), [0.0; 2]);
+        let CacheRows::F32(keys) = cache.keys(1, (2, 3)) else { panic!("single precision") };
+        assert_eq!(keys[..6], [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
     }
 }

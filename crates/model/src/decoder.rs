@@ -4,15 +4,19 @@
 
 mod attention;
 mod mlp;
+mod products;
 mod rows;
+mod scratch;
 
 use crate::arch::{EmbeddingScale, RowOrder};
-use crate::ops;
-use crate::weights::{Linear, NormWeights, Weights};
-use crate::{Census, KvCache, ModelConfig, ModelError, Residual};
+use crate::cache::Ropes;
+use crate::ops::{self, Rope};
+use crate::weights::{NormWeights, Weights};
+use crate::{Census, KvCache, ModelConfig, ModelError, Residual, RopeConfig};
 use apr_format::Container;
 use apr_kernel::{Kernels, Pool};
 use rows::Rows;
+use scratch::Scratch;
 
 /// Tokens that go through the model together; more are split.
 const MAX_BATCH: usize = 256;
@@ -71,7 +75,11 @@ impl Decoder {
         if positions > limit {
             return Err(ModelError::TooLong { what: "model", needed: positions, limit });
         }
-        Ok(KvCache::new(self.config.layers, self.config.kv_size(), positions))
+        let rope = |config: &Option<RopeConfig>| {
+            config.as_ref().map(|config| Rope::new(config, positions, self.query_order))
+        };
+        let ropes = Ropes { global: rope(&self.config.rope), local: rope(&self.config.local_rope) };
+        Ok(KvCache::new(self.config.layers, self.config.kv_size(), positions, ropes))
     }
 
     /// Runs `tokens` at the positions after those in `cache` and returns the hidden states after
@@ -116,7 +124,8 @@ impl Decoder {
     /// # Errors
     /// When `hidden` is no whole number of rows.
     pub fn logits(&self, hidden: &[f32]) -> Result<Vec<f32>, ModelError> {
-        let mut logits = self.apply(&self.weights.head, hidden)?;
+        let mut logits = Vec::new();
+        self.apply(&self.weights.head, hidden, &mut logits)?;
         if let Some(bound) = self.config.logit_softcap {
             ops::softcap(bound, &mut logits);
         }
@@ -135,27 +144,28 @@ impl Decoder {
     fn batch(&self, mut rows: Rows<'_, '_>, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
         let mut stream = self.embed(tokens, &rows)?;
         let rotations = self.rotations(&rows);
+        let mut scratch = Scratch::default();
         for (index, layer) in self.weights.layers.iter().enumerate() {
-            let input = self.norm(&layer.attention_norm, &stream);
-            let attended = self.attention((index, layer), &mut rows, &rotations, &input)?;
-            let attended = self.post_norm(layer.post_attention_norm.as_ref(), attended);
-            let input = match self.config.residual {
+            self.norm(&layer.attention_norm, &stream, &mut scratch.input);
+            self.attention((index, layer), &mut rows, &rotations, &mut scratch)?;
+            self.norm_in_place(layer.post_attention_norm.as_ref(), &mut scratch.output);
+            match self.config.residual {
                 Residual::Sequential => {
-                    ops::add(&mut stream, &attended);
-                    self.norm(&layer.mlp_norm, &stream)
+                    ops::add(&mut stream, &scratch.output);
+                    self.norm(&layer.mlp_norm, &stream, &mut scratch.input);
                 }
                 Residual::Parallel => {
-                    let input = self.norm(&layer.mlp_norm, &stream);
-                    ops::add(&mut stream, &attended);
-                    input
+                    self.norm(&layer.mlp_norm, &stream, &mut scratch.input);
+                    ops::add(&mut stream, &scratch.output);
                 }
-            };
-            let output = self.mlp(&layer.mlp, &input)?;
-            let output = self.post_norm(layer.post_mlp_norm.as_ref(), output);
-            ops::add(&mut stream, &output);
+            }
+            self.mlp(&layer.mlp, &mut scratch)?;
+            self.norm_in_place(layer.post_mlp_norm.as_ref(), &mut scratch.output);
+            ops::add(&mut stream, &scratch.output);
         }
         rows.advance();
-        Ok(self.norm(&self.weights.final_norm, &stream))
+        self.norm_in_place(Some(&self.weights.final_norm), &mut stream);
+        Ok(stream)
     }
 
     fn embed(&self, tokens: &[u32], rows: &Rows<'_, '_>) -> Result<Vec<f32>, ModelError> {
@@ -186,26 +196,19 @@ impl Decoder {
     }
 
     /// Every row as long as the norm's weights, normalised.
-    fn norm(&self, weights: &NormWeights, rows: &[f32]) -> Vec<f32> {
-        let (ModelConfig { arch, norm_eps, .. }, len) = (&self.config, weights.weight.len());
-        let mut out = vec![0.0; rows.len()];
-        for (row, out) in rows.chunks_exact(len).zip(out.chunks_exact_mut(len)) {
-            ops::norm(arch.norm, *norm_eps, (&weights.weight, weights.bias.as_deref()), row, out);
-        }
-        out
+    fn norm(&self, weights: &NormWeights, rows: &[f32], out: &mut Vec<f32>) {
+        out.clear();
+        out.extend_from_slice(rows);
+        self.norm_in_place(Some(weights), out);
     }
 
-    /// The same, where there is such a norm.
-    fn post_norm(&self, weights: Option<&NormWeights>, rows: Vec<f32>) -> Vec<f32> {
-        match weights {
-            Some(weights) => self.norm(weights, &rows),
-            None => rows,
-        }
-    }
-
-    /// `[tokens, in]` → `[tokens, out]`.
-    fn apply(&self, linear: &Linear, input: &[f32]) -> Result<Vec<f32>, ModelError> {
-        linear.apply(self.kernels, &self.pool, input)
+    /// The same in place, where there is such a norm.
+    fn norm_in_place(&self, weights: Option<&NormWeights>, rows: &mut [f32]) {
+        let Some(NormWeights { weight, bias }) = weights else { return };
+        let ModelConfig { arch, norm_eps, .. } = &self.config;
+        self.for_each_row(rows, weight.len(), |_, row| {
+            ops::norm(arch.norm, *norm_eps, (weight, bias.as_deref()), row);
+        });
     }
 }
 

@@ -2,28 +2,39 @@
 
 use crate::RopeConfig;
 use crate::arch::{Activation, Norm, RowOrder};
+use apr_kernel::Kernels;
 
-/// Normalises `row` into `out`; both have the length of `weight`, which has its one added.
+/// Normalises a row, in place; it has the length of `weight`, which has its one added.
 pub(crate) fn norm(
     norm: Norm,
     eps: f32,
     (weight, bias): (&[f32], Option<&[f32]>),
-    row: &[f32],
-    out: &mut [f32],
+    row: &mut [f32],
 ) {
     let count = row.len() as f32;
     let mean = match norm {
         Norm::Rms | Norm::RmsPlusOne => 0.0,
-        Norm::Layer => row.iter().sum::<f32>() / count,
+        Norm::Layer => sum(row, |x| x) / count,
     };
-    let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / count;
+    let variance = sum(row, |x| (x - mean) * (x - mean)) / count;
     let scale = 1.0 / (variance + eps).sqrt();
-    for ((out, x), weight) in out.iter_mut().zip(row).zip(weight) {
-        *out = (x - mean) * scale * weight;
+    for (x, weight) in row.iter_mut().zip(weight) {
+        *x = (*x - mean) * scale * weight;
     }
     if let Some(bias) = bias {
-        add(out, bias);
+        add(row, bias);
     }
+}
+
+/// The sum of `f` of each element, in sixteen parts, so that it can be computed by vectors.
+fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; 16];
+    let (whole, rest) = row.as_chunks::<16>();
+    for elements in whole {
+        lanes.iter_mut().zip(elements).for_each(|(lane, x)| *lane += f(*x));
+    }
+    lanes.iter_mut().zip(rest).for_each(|(lane, x)| *lane += f(*x));
+    lanes.iter().sum()
 }
 
 /// `out += x`.
@@ -53,17 +64,13 @@ pub(crate) fn softmax(row: &mut [f32]) {
     }
 }
 
-pub(crate) fn activate(activation: Activation, row: &mut [f32]) {
+pub(crate) fn activate(kernels: &Kernels, activation: Activation, row: &mut [f32]) {
     match activation {
         Activation::Gelu => row.iter_mut().for_each(|x| {
             *x = 0.5 * *x * (1.0 + libm::erff(*x * std::f32::consts::FRAC_1_SQRT_2));
         }),
-        Activation::Silu => row.iter_mut().for_each(|x| *x /= 1.0 + (-*x).exp()),
-        Activation::GeluTanh => row.iter_mut().for_each(|x| {
-            const SQRT_2_OVER_PI: f32 = 0.797_884_6;
-            let inner = SQRT_2_OVER_PI * (*x + 0.044_715 * *x * *x * *x);
-            *x = 0.5 * *x * (1.0 + inner.tanh());
-        }),
+        Activation::Silu => kernels.silu(row),
+        Activation::GeluTanh => kernels.gelu_tanh(row),
     }
 }
 
@@ -89,9 +96,10 @@ pub(crate) struct Rope {
     order: RowOrder,
 }
 
-/// Cosine and sine of every angle of one position.
+/// Cosine and sine of every angle of one position, times the amplitude.
 pub(crate) struct Rotation {
-    angles: Vec<(f32, f32)>,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
     order: RowOrder,
 }
 
@@ -103,31 +111,33 @@ impl Rope {
     }
 
     pub(crate) fn at(&self, position: usize) -> Rotation {
-        let angle = |frequency: &f32| {
+        let angles = self.frequencies.iter().map(|frequency| {
             let (sin, cos) = (position as f32 * frequency).sin_cos();
             (cos * self.amplitude, sin * self.amplitude)
-        };
-        Rotation { angles: self.frequencies.iter().map(angle).collect(), order: self.order }
+        });
+        let (cos, sin) = angles.unzip();
+        Rotation { cos, sin, order: self.order }
     }
 }
 
 impl Rotation {
     /// Rotates the first elements of every head of a row of queries or keys.
     pub(crate) fn apply(&self, row: &mut [f32], head_dim: usize) {
-        let rotate = |(a, b): (&mut f32, &mut f32), (cos, sin): &(f32, f32)| {
+        let rotate = |a: &mut f32, b: &mut f32, (cos, sin): (&f32, &f32)| {
             (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
         };
-        let pairs = self.angles.len();
+        let pairs = self.cos.len();
         for head in row.chunks_exact_mut(head_dim) {
             let head = &mut head[..2 * pairs];
+            let angles = self.cos.iter().zip(&self.sin);
             if self.order == RowOrder::Neighbours {
-                for ([a, b], angle) in head.as_chunks_mut::<2>().0.iter_mut().zip(&self.angles) {
-                    rotate((a, b), angle);
+                for ([a, b], angle) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
+                    rotate(a, b, angle);
                 }
             } else {
                 let (first, second) = head.split_at_mut(pairs);
-                for (pair, angle) in first.iter_mut().zip(second).zip(&self.angles) {
-                    rotate(pair, angle);
+                for ((a, b), angle) in first.iter_mut().zip(second).zip(angles) {
+                    rotate(a, b, angle);
                 }
             }
         }
@@ -141,12 +151,21 @@ mod tests {
 
     #[test]
     fn norms_of_a_small_row() {
-        let (row, mut out) = ([1.0, 3.0], [0.0; 2]);
-        norm(Norm::Rms, 0.0, (&[1.0, 2.0], None), &row, &mut out);
+        let mut row = [1.0, 3.0];
+        norm(Norm::Rms, 0.0, (&[1.0, 2.0], None), &mut row);
         let rms = 5.0_f32.sqrt();
-        assert_eq!(out, [1.0 / rms, 6.0 / rms]);
-        norm(Norm::Layer, 0.0, (&[1.0, 2.0], Some(&[0.0, 1.0])), &row, &mut out);
-        assert_eq!(out, [-1.0, 3.0]);
+        assert_eq!(row, [1.0 / rms, 6.0 / rms]);
+        let mut row = [1.0, 3.0];
+        norm(Norm::Layer, 0.0, (&[1.0, 2.0], Some(&[0.0, 1.0])), &mut row);
+        assert_eq!(row, [-1.0, 3.0]);
+    }
+
+    #[test]
+    fn sums_have_every_element_once() {
+        for len in [0, 1, 15, 16, 17, 40] {
+            let row: Vec<f32> = (1..=len).map(|x| x as f32).collect();
+            assert_eq!(sum(&row, |x| 2.0 * x), (len * (len + 1)) as f32);
+        }
     }
 
     #[test]
@@ -161,15 +180,15 @@ mod tests {
     fn activations_have_the_reference_values() {
         let close = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-6, "{found}");
         let mut row = [1.0, -2.0];
-        activate(Activation::Silu, &mut row);
+        activate(Kernels::best(), Activation::Silu, &mut row);
         close(row[0], 0.731_058_6);
         close(row[1], -0.238_405_84);
         let mut row = [1.0, -2.0];
-        activate(Activation::Gelu, &mut row);
+        activate(Kernels::best(), Activation::Gelu, &mut row);
         close(row[0], 0.841_344_8);
         close(row[1], -0.045_500_25);
         let mut row = [1.0, -2.0];
-        activate(Activation::GeluTanh, &mut row);
+        activate(Kernels::best(), Activation::GeluTanh, &mut row);
         close(row[0], 0.841_192);
         close(row[1], -0.045_402_3);
     }

@@ -4,9 +4,10 @@
 use crate::arch::{Activation, Mlp, Norm, Param, Part, TensorRole};
 use crate::{Census, ModelConfig, ModelError};
 use apr_format::Container;
-use apr_kernel::{KernelError, Kernels, Pool, matmul};
+use apr_kernel::{KernelError, Kernels};
 use apr_tensor::Tensor;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// A matrix `[out, in]` and what is added to its product.
 #[derive(Debug)]
@@ -17,22 +18,10 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// `[tokens, in]` → `[tokens, out]`.
-    pub(crate) fn apply(
-        &self,
-        kernels: &Kernels,
-        pool: &Pool,
-        input: &[f32],
-    ) -> Result<Vec<f32>, ModelError> {
-        let layout = self.weight.layout();
-        let (rows, cols) = (layout.row_count(), layout.row_elems());
-        let mut out = vec![0.0; input.len() / cols * rows];
-        matmul(kernels, pool, self.weight.view(), input, &mut out)
-            .map_err(|source| ModelError::Kernel { tensor: self.name.clone(), source })?;
-        if let Some(bias) = &self.bias {
-            out.chunks_exact_mut(rows).for_each(|row| crate::ops::add(row, bias));
-        }
-        Ok(out)
+    /// Some of its rows, in the same memory.
+    fn rows(&self, rows: Range<usize>) -> Result<Self, ModelError> {
+        let bias = self.bias.as_ref().map(|bias| bias[rows.clone()].to_vec());
+        Ok(Self { weight: self.weight.rows(rows)?, bias, name: self.name.clone() })
     }
 }
 
@@ -43,12 +32,12 @@ pub(crate) struct NormWeights {
     pub(crate) bias: Option<Vec<f32>>,
 }
 
-/// Projections to queries, keys and values.
+/// Projections to queries, keys and values. Where they are stored as one matrix, parts of it.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "one per layer, and never moved")]
-pub(crate) enum Qkv {
-    Split { query: Linear, key: Linear, value: Linear },
-    Fused(Linear),
+pub(crate) struct Qkv {
+    pub(crate) query: Linear,
+    pub(crate) key: Linear,
+    pub(crate) value: Linear,
 }
 
 /// One layer.
@@ -74,20 +63,13 @@ pub(crate) enum MlpWeights {
     Experts { router: Linear, experts: Vec<GatedMlp> },
 }
 
-/// down(act(gate(x)) · up(x)).
+/// down(act(gate(x)) · up(x)). Where gate and up are stored as one matrix, parts of it.
 #[derive(Debug)]
 pub(crate) struct GatedMlp {
     pub(crate) activation: Activation,
-    pub(crate) gate_up: GateUp,
+    pub(crate) gate: Linear,
+    pub(crate) up: Linear,
     pub(crate) down: Linear,
-}
-
-/// Projections to gate and up.
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "one per layer, and never moved")]
-pub(crate) enum GateUp {
-    Split { gate: Linear, up: Linear },
-    Fused(Linear),
 }
 
 /// All weights.
@@ -147,15 +129,7 @@ impl Loader<'_> {
     fn layer(&self, layer: Option<usize>) -> Result<Layer, ModelError> {
         Ok(Layer {
             attention_norm: self.norm(layer, Part::AttentionNorm)?,
-            qkv: if self.has(layer, Part::QueryKeyValue) {
-                Qkv::Fused(self.matrix(layer, Part::QueryKeyValue)?)
-            } else {
-                Qkv::Split {
-                    query: self.matrix(layer, Part::Query)?,
-                    key: self.matrix(layer, Part::Key)?,
-                    value: self.matrix(layer, Part::Value)?,
-                }
-            },
+            qkv: self.qkv(layer)?,
             query_norm: self.optional_norm(layer, Part::QueryNorm)?,
             key_norm: self.optional_norm(layer, Part::KeyNorm)?,
             attention_output: self.matrix(layer, Part::AttentionOutput)?,
@@ -163,6 +137,24 @@ impl Loader<'_> {
             mlp_norm: self.norm(layer, Part::MlpNorm)?,
             mlp: self.mlp(layer)?,
             post_mlp_norm: self.optional_norm(layer, Part::PostMlpNorm)?,
+        })
+    }
+
+    fn qkv(&self, layer: Option<usize>) -> Result<Qkv, ModelError> {
+        if !self.has(layer, Part::QueryKeyValue) {
+            return Ok(Qkv {
+                query: self.matrix(layer, Part::Query)?,
+                key: self.matrix(layer, Part::Key)?,
+                value: self.matrix(layer, Part::Value)?,
+            });
+        }
+        let all = self.matrix(layer, Part::QueryKeyValue)?;
+        let keys = self.config.heads * self.config.head_dim;
+        let (values, end) = (keys + self.config.kv_size(), keys + 2 * self.config.kv_size());
+        Ok(Qkv {
+            query: all.rows(0..keys)?,
+            key: all.rows(keys..values)?,
+            value: all.rows(values..end)?,
         })
     }
 
@@ -174,24 +166,21 @@ impl Loader<'_> {
                 down: self.matrix(layer, Part::MlpDown)?,
             }),
             Mlp::Gated(activation) => {
-                let gate_up = if self.has(layer, Part::MlpGateUp) {
-                    GateUp::Fused(self.matrix(layer, Part::MlpGateUp)?)
+                let (gate, up) = if self.has(layer, Part::MlpGateUp) {
+                    let both = self.matrix(layer, Part::MlpGateUp)?;
+                    let width = both.weight.layout().row_count() / 2;
+                    (both.rows(0..width)?, both.rows(width..2 * width)?)
                 } else {
-                    let gate = self.matrix(layer, Part::MlpGate)?;
-                    GateUp::Split { gate, up: self.matrix(layer, Part::MlpUp)? }
+                    (self.matrix(layer, Part::MlpGate)?, self.matrix(layer, Part::MlpUp)?)
                 };
                 let down = self.matrix(layer, Part::MlpDown)?;
-                Ok(MlpWeights::Gated(GatedMlp { activation, gate_up, down }))
+                Ok(MlpWeights::Gated(GatedMlp { activation, gate, up, down }))
             }
             Mlp::Experts(activation) => {
                 let all = |part| self.experts(layer, part);
                 let (gate, up) = (all(Part::ExpertGate)?, all(Part::ExpertUp)?);
                 let matrices = gate.into_iter().zip(up).zip(all(Part::ExpertDown)?);
-                let expert = |((gate, up), down)| GatedMlp {
-                    activation,
-                    gate_up: GateUp::Split { gate, up },
-                    down,
-                };
+                let expert = |((gate, up), down)| GatedMlp { activation, gate, up, down };
                 let router = self.matrix(layer, Part::Router)?;
                 Ok(MlpWeights::Experts { router, experts: matrices.map(expert).collect() })
             }
@@ -224,15 +213,10 @@ impl Loader<'_> {
 
     /// The matrices of all experts, each a part of the one tensor that holds them.
     fn experts(&self, layer: Option<usize>, part: Part) -> Result<Vec<Linear>, ModelError> {
-        let Linear { weight, name, .. } = self.matrix(layer, part)?;
+        let all = self.matrix(layer, part)?;
         let count = self.config.experts.map_or(0, |experts| experts.count);
-        let rows = weight.layout().row_count() / count.max(1);
-        (0..count)
-            .map(|expert| {
-                let weight = weight.rows(expert * rows..(expert + 1) * rows)?;
-                Ok(Linear { weight, bias: None, name: name.clone() })
-            })
-            .collect()
+        let rows = all.weight.layout().row_count() / count.max(1);
+        (0..count).map(|expert| all.rows(expert * rows..(expert + 1) * rows)).collect()
     }
 
     fn norm(&self, layer: Option<usize>, part: Part) -> Result<NormWeights, ModelError> {

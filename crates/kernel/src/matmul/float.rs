@@ -3,8 +3,8 @@
 
 use super::columns::ColumnsMut;
 use super::{TASKS_PER_THREAD, rows, task_rows};
+use crate::Kernels;
 use crate::kernels::{Rows, TILE_ROWS, TILE_TOKENS};
-use crate::{Kernels, Pool};
 use apr_tensor::TensorView;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -27,6 +27,7 @@ fn panel_rows(rows: usize, threads: usize) -> usize {
 }
 
 /// The operands that the tasks share.
+#[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
     pub(super) kernels: &'a Kernels,
     pub(super) block: Rows<'a>,
@@ -36,18 +37,23 @@ pub(super) struct Product<'a> {
 }
 
 impl Product<'_> {
-    /// Computes the product.
-    pub(super) fn run(&self, pool: &Pool, output: &mut [f32]) {
+    fn has_panels(&self) -> bool {
+        self.input.len() / self.cols >= PANEL_TOKENS
+    }
+
+    /// Rows of weights per task.
+    pub(super) fn task_width(&self, threads: usize) -> usize {
         let rows = self.weights.layout().row_count();
-        if self.input.len() / self.cols < PANEL_TOKENS {
-            let width = task_rows(self.weights, rows, pool.threads());
-            let mut parts = ColumnsMut::split(output, rows, width);
-            pool.for_each_chunk(&mut parts, 1, |_, part| self.row_by_row(&mut part[0]));
+        if self.has_panels() {
+            panel_rows(rows, threads)
         } else {
-            let width = panel_rows(rows, pool.threads());
-            let mut parts = ColumnsMut::split(output, rows, width);
-            pool.for_each_chunk(&mut parts, 1, |_, part| self.by_panels(&mut part[0]));
+            task_rows(self.weights, rows, threads)
         }
+    }
+
+    /// Computes the outputs of some rows of weights.
+    pub(super) fn compute(&self, part: &mut ColumnsMut<'_>) {
+        if self.has_panels() { self.by_panels(part) } else { self.row_by_row(part) }
     }
 
     /// A few tokens: each row of weights is read once from memory and decoded for each token.

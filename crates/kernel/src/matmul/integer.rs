@@ -30,15 +30,14 @@ struct Panel {
     sums: Vec<[f32; PANEL_ROWS]>,
 }
 
-/// Calls `product` with the input rounded to integers. `cols` is a multiple of [`PART`].
+/// Calls `product` with the input rounded to integers. Its length is a multiple of [`PART`].
 pub(super) fn quantized(
     kernels: &Kernels,
     pool: &Pool,
     input: &[f32],
-    cols: usize,
     product: impl FnOnce(&[Part]),
 ) {
-    assert!(cols.is_multiple_of(PART), "blocks are whole parts");
+    assert!(input.len().is_multiple_of(PART), "blocks are whole parts");
     // Taken for the time of the product, so that a task that multiplies has a buffer of its own.
     let mut buffer = PARTS.take();
     let count = input.len() / PART;
@@ -54,6 +53,7 @@ pub(super) fn quantized(
 }
 
 /// The operands that the tasks share.
+#[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
     pub(super) packed: Packed<'a>,
     pub(super) weights: TensorView<'a>,
@@ -62,21 +62,20 @@ pub(super) struct Product<'a> {
 }
 
 impl Product<'_> {
-    /// Computes the product.
-    pub(super) fn run(&self, pool: &Pool, output: &mut [f32]) {
+    /// Rows of weights per task.
+    pub(super) fn task_width(&self, threads: usize) -> usize {
         let rows = self.weights.layout().row_count();
-        let width = task_rows(self.weights, rows, pool.threads());
-        if self.tokens == 1 {
-            let width = width.next_multiple_of(RUN_ROWS);
-            let mut parts = ColumnsMut::split(output, rows, width);
-            pool.for_each_chunk(&mut parts, 1, |_, part| self.one_token(&mut part[0]));
-        } else {
+        match self.tokens {
+            1 => task_rows(self.weights, rows, threads).next_multiple_of(RUN_ROWS),
+            2..FEW_TOKENS => task_rows(self.weights, rows, threads).next_multiple_of(PANEL_ROWS),
             // Tasks of one panel where many tokens make them long, so that threads finish alike.
-            let width = if self.tokens < FEW_TOKENS { width } else { 1 };
-            let width = width.next_multiple_of(PANEL_ROWS);
-            let mut parts = ColumnsMut::split(output, rows, width);
-            pool.for_each_chunk(&mut parts, 1, |_, part| self.by_panels(&mut part[0]));
+            _ => PANEL_ROWS,
         }
+    }
+
+    /// Computes the outputs of some rows of weights.
+    pub(super) fn compute(&self, part: &mut ColumnsMut<'_>) {
+        if self.tokens == 1 { self.one_token(part) } else { self.by_panels(part) }
     }
 
     /// Each row of weights is read once from memory and multiplied as it comes.

@@ -1,57 +1,68 @@
 //! The feed-forward block: plain, gated, or a mixture of gated experts.
 
 use super::Decoder;
-use crate::arch::Activation;
+use super::scratch::{Inner, Scratch};
 use crate::ops;
-use crate::weights::{GateUp, GatedMlp, Linear, MlpWeights};
+use crate::weights::{GatedMlp, Linear, MlpWeights};
 use crate::{Experts, ModelError};
 
 impl Decoder {
-    pub(super) fn mlp(&self, weights: &MlpWeights, input: &[f32]) -> Result<Vec<f32>, ModelError> {
+    /// From `input` to `output`.
+    pub(super) fn mlp(
+        &self,
+        weights: &MlpWeights,
+        scratch: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        let Scratch { input, inner, output, .. } = scratch;
         match weights {
-            MlpWeights::Gated(gated) => self.gated(gated, input),
+            MlpWeights::Gated(gated) => self.gated(gated, input, (inner, output)),
             MlpWeights::Plain { activation, up, down } => {
-                let mut inner = self.apply(up, input)?;
-                self.activate(*activation, &mut inner, up.weight.layout().row_count());
-                self.apply(down, &inner)
+                let width = up.weight.layout().row_count();
+                self.apply(up, input, &mut inner.gate)?;
+                self.for_each_row(&mut inner.gate, width, |_, row| {
+                    ops::activate(self.kernels, *activation, row);
+                });
+                self.apply(down, &inner.gate, output)
             }
-            MlpWeights::Experts { router, experts } => self.mixture(router, experts, input),
+            MlpWeights::Experts { router, experts } => {
+                self.mixture((router, experts), input, (inner, output))
+            }
         }
     }
 
     /// down(act(gate(x)) · up(x)).
-    fn gated(&self, weights: &GatedMlp, input: &[f32]) -> Result<Vec<f32>, ModelError> {
-        let width = weights.down.weight.layout().row_elems();
-        let (mut gate, up) = match &weights.gate_up {
-            GateUp::Split { gate, up } => (self.apply(gate, input)?, self.apply(up, input)?),
-            GateUp::Fused(both) => {
-                let (mut gate, mut up) = (Vec::new(), Vec::new());
-                for row in self.apply(both, input)?.chunks_exact(2 * width) {
-                    gate.extend_from_slice(&row[..width]);
-                    up.extend_from_slice(&row[width..]);
-                }
-                (gate, up)
-            }
-        };
-        self.activate(weights.activation, &mut gate, width);
-        ops::multiply(&mut gate, &up);
-        self.apply(&weights.down, &gate)
+    fn gated(
+        &self,
+        weights: &GatedMlp,
+        input: &[f32],
+        (Inner { gate, up }, output): (&mut Inner, &mut Vec<f32>),
+    ) -> Result<(), ModelError> {
+        let width = weights.gate.weight.layout().row_count();
+        self.apply_all([(&weights.gate, gate), (&weights.up, up)], input)?;
+        self.for_each_row(gate, width, |row, gate| {
+            ops::activate(self.kernels, weights.activation, gate);
+            ops::multiply(gate, &up[row * width..][..width]);
+        });
+        self.apply(&weights.down, gate, output)
     }
 
     /// The sum of the experts that the router picks for each token, by their weights. Each expert
     /// runs once, on all of its tokens.
     fn mixture(
         &self,
-        router: &Linear,
-        experts: &[GatedMlp],
+        (router, experts): (&Linear, &[GatedMlp]),
         input: &[f32],
-    ) -> Result<Vec<f32>, ModelError> {
+        (inner, out): (&mut Inner, &mut Vec<f32>),
+    ) -> Result<(), ModelError> {
         let hidden = self.config.hidden_size;
-        let mut shares = self.apply(router, input)?;
+        let mut shares = Vec::new();
+        self.apply(router, input, &mut shares)?;
         if let Some(rule) = self.config.experts {
-            shares.chunks_exact_mut(rule.count).for_each(|row| keep_largest(row, rule));
+            self.for_each_row(&mut shares, rule.count, |_, row| keep_largest(row, rule));
         }
-        let mut out = vec![0.0; input.len()];
+        out.clear();
+        out.resize(input.len(), 0.0);
+        let (mut rows, mut output) = (Vec::new(), Vec::new());
         for (at, expert) in experts.iter().enumerate() {
             let of_expert = shares.iter().skip(at).step_by(experts.len()).enumerate();
             let chosen: Vec<(usize, f32)> =
@@ -59,17 +70,16 @@ impl Decoder {
             if chosen.is_empty() {
                 continue;
             }
-            let rows = chosen.iter().flat_map(|(token, _)| &input[token * hidden..][..hidden]);
-            let output = self.gated(expert, &rows.copied().collect::<Vec<f32>>())?;
+            rows.clear();
+            for (token, _) in &chosen {
+                rows.extend_from_slice(&input[token * hidden..][..hidden]);
+            }
+            self.gated(expert, &rows, (inner, &mut output))?;
             for ((token, share), row) in chosen.iter().zip(output.chunks_exact(hidden)) {
                 self.kernels.add_scaled(*share, row, &mut out[token * hidden..][..hidden]);
             }
         }
-        Ok(out)
-    }
-
-    fn activate(&self, activation: Activation, rows: &mut [f32], width: usize) {
-        self.pool.for_each_chunk(rows, width, |_, row| ops::activate(activation, row));
+        Ok(())
     }
 }
 
