@@ -38,7 +38,7 @@ fn gguf_runs_with_the_tokens_of_the_goldens() {
 fn to_apr_and_back_every_byte_is_the_same() {
     let folder = tempfile::tempdir().unwrap();
     for name in MODELS {
-        for recipe in ["int8", "int4", "f16"] {
+        for recipe in ["int8", "int4", "f16", "q4_k_m", "q6_k", "iq4_xs"] {
             let first = export(name, Some(recipe), folder.path());
             let (apr, back) = (folder.path().join("x.apr"), folder.path().join("back.gguf"));
             stdout(&["import", text(&first), "-o", text(&apr)]);
@@ -46,6 +46,9 @@ fn to_apr_and_back_every_byte_is_the_same() {
             // The certificates differ, for the source of the second file is the `.apr` file.
             let content = |path| GgufFile::read(&fs::read(path).unwrap()).without_keys("apr.");
             assert!(content(&first).write() == content(&back).write(), "{name} {recipe}");
+            let tokens =
+                |path| json(&["run", text(path), "-p", "Hello", "-n", "16"])["tokens"].clone();
+            assert_eq!(tokens(&first), tokens(&apr), "{name} {recipe}");
             stdout(&["verify", text(&back), "--against", text(&apr)]);
             let said = failure(&["verify", text(&back), "--against", text(&model(name))]);
             assert!(said.contains("another source"), "{said}");
