@@ -94,6 +94,8 @@ impl fmt::Display for Inspection {
         let known = |value: Option<usize>| value.map_or("unknown".to_owned(), |v| v.to_string());
         let dtypes: Vec<String> =
             self.dtypes.iter().map(|(dtype, count)| format!("{count} {dtype}")).collect();
+        let width =
+            self.metadata.keys().map(|key| key.chars().count()).max().unwrap_or(0).max(16) + 2;
         for (what, value) in [
             ("architecture", self.architecture.to_owned()),
             ("layers", self.num_layers.to_string()),
@@ -106,16 +108,16 @@ impl fmt::Display for Inspection {
             ("tensors", format!("{} ({})", self.tensor_count, dtypes.join(", "))),
             ("parameters", units::count(self.total_params)),
         ] {
-            writeln!(f, "{what:<34}{value}")?;
+            writeln!(f, "{what:<width$}{value}")?;
         }
         for (key, value) in &self.metadata {
             let key = key.escape_debug().to_string();
             let text = value.as_str().map(|text| text.escape_debug().to_string());
             let text = text.unwrap_or_else(|| value.to_string());
             if text.len() > SHORT_TEXT {
-                writeln!(f, "{key:<34}({})", units::bytes(units::size(text.len())))?;
+                writeln!(f, "{key:<width$}({})", units::bytes(units::size(text.len())))?;
             } else {
-                writeln!(f, "{key:<34}{text}")?;
+                writeln!(f, "{key:<width$}{text}")?;
             }
         }
         Ok(())

@@ -61,7 +61,7 @@ impl Values {
             3 => Value::from(i16::from_le_bytes(cursor.number()?)),
             U32 => Value::from(cursor.u32()?),
             I32 => Value::from(i32::from_le_bytes(cursor.number()?)),
-            F32 => Value::from(f32::from_le_bytes(cursor.number()?)),
+            F32 => shortest(f32::from_le_bytes(cursor.number()?)),
             BOOL => Value::from(u8::from_le_bytes(cursor.number()?) != 0),
             TEXT => Value::from(cursor.text()?),
             ARRAY => self.array(cursor, depth)?,
@@ -156,6 +156,12 @@ fn put_one(out: &mut Vec<u8>, kind: u32, value: &Value) {
             out.extend(bytes.iter().take(if matches!(integer, U32 | I32) { 4 } else { 8 }));
         }
     }
+}
+
+/// The shortest decimal that is this number in single precision: 1e-6, not 9.999999974752427e-7.
+/// Values that JSON does not have become null.
+fn shortest(number: f32) -> Value {
+    Value::from(number.to_string().parse::<f64>().unwrap_or(f64::NAN))
 }
 
 /// The number in the precision that model files use.
