@@ -9,6 +9,9 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODELS = ("tiny-llama", "tiny-qwen2", "tiny-gpt2")
 
+# Two layers of random weights each (tests/architectures/make_goldens.py).
+ARCHITECTURES = sorted(path.parent for path in (ROOT / "tests" / "architectures").glob("*/config.json"))
+
 
 def model(name):
     return ROOT / "tests" / "models" / name
