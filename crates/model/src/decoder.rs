@@ -151,17 +151,17 @@ impl Decoder {
             self.norm_in_place(layer.post_attention_norm.as_ref(), &mut scratch.output);
             match self.config.residual {
                 Residual::Sequential => {
-                    ops::add(&mut stream, &scratch.output);
+                    self.add(&mut stream, &scratch.output);
                     self.norm(&layer.mlp_norm, &stream, &mut scratch.input);
                 }
                 Residual::Parallel => {
                     self.norm(&layer.mlp_norm, &stream, &mut scratch.input);
-                    ops::add(&mut stream, &scratch.output);
+                    self.add(&mut stream, &scratch.output);
                 }
             }
             self.mlp(&layer.mlp, &mut scratch)?;
             self.norm_in_place(layer.post_mlp_norm.as_ref(), &mut scratch.output);
-            ops::add(&mut stream, &scratch.output);
+            self.add(&mut stream, &scratch.output);
         }
         rows.advance();
         self.norm_in_place(Some(&self.weights.final_norm), &mut stream);
@@ -197,18 +197,29 @@ impl Decoder {
 
     /// Every row as long as the norm's weights, normalised.
     fn norm(&self, weights: &NormWeights, rows: &[f32], out: &mut Vec<f32>) {
-        out.clear();
-        out.extend_from_slice(rows);
-        self.norm_in_place(Some(weights), out);
+        let len = weights.weight.len();
+        out.resize(rows.len(), 0.0);
+        self.for_each_row(out, len, |row, out| {
+            out.copy_from_slice(&rows[row * len..][..len]);
+            self.norm_row(weights, out);
+        });
     }
 
     /// The same in place, where there is such a norm.
     fn norm_in_place(&self, weights: Option<&NormWeights>, rows: &mut [f32]) {
-        let Some(NormWeights { weight, bias }) = weights else { return };
+        let Some(weights) = weights else { return };
+        self.for_each_row(rows, weights.weight.len(), |_, row| self.norm_row(weights, row));
+    }
+
+    fn norm_row(&self, NormWeights { weight, bias }: &NormWeights, row: &mut [f32]) {
         let ModelConfig { arch, norm_eps, .. } = &self.config;
-        self.for_each_row(rows, weight.len(), |_, row| {
-            ops::norm(arch.norm, *norm_eps, (weight, bias.as_deref()), row);
-        });
+        ops::norm(arch.norm, *norm_eps, (weight, bias.as_deref()), row);
+    }
+
+    /// `stream += rows`.
+    fn add(&self, stream: &mut [f32], rows: &[f32]) {
+        let len = self.config.hidden_size;
+        self.for_each_row(stream, len, |row, out| ops::add(out, &rows[row * len..][..len]));
     }
 }
 

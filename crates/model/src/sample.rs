@@ -1,5 +1,6 @@
 //! Choosing the next token: a chain of filters over the logits, then one draw.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// How to choose tokens. The default is greedy: always the most likely one.
@@ -55,17 +56,19 @@ impl Sampler {
     /// The next token, given the logits of the vocabulary and the tokens so far.
     #[must_use]
     pub fn next(&mut self, logits: &[f32], seen: &[u32]) -> u32 {
-        let mut logits = logits.to_vec();
-        self.penalise(&mut logits, seen);
+        let logits = self.penalised(logits, seen);
         let token =
             if self.settings.temperature > 0.0 { self.draw(&logits) } else { argmax(&logits) };
         u32::try_from(token).unwrap_or(u32::MAX)
     }
 
     /// Keskar et al. 2019, as transformers applies it: once per distinct token.
-    fn penalise(&self, logits: &mut [f32], seen: &[u32]) {
+    fn penalised<'a>(&self, logits: &'a [f32], seen: &[u32]) -> Cow<'a, [f32]> {
         let penalty = self.settings.repetition_penalty;
-        let mut seen = seen.to_vec();
+        if penalty == 1.0 {
+            return Cow::Borrowed(logits);
+        }
+        let (mut logits, mut seen) = (logits.to_vec(), seen.to_vec());
         seen.sort_unstable();
         seen.dedup();
         for token in seen {
@@ -74,6 +77,7 @@ impl Sampler {
                 *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
             }
         }
+        Cow::Owned(logits)
     }
 
     fn draw(&mut self, logits: &[f32]) -> usize {
@@ -116,11 +120,18 @@ fn by_logit(a: &Candidate, b: &Candidate) -> Ordering {
 }
 
 /// The first of the largest logits.
+/// The first of the largest. Runs in which nothing is larger are passed by vectors.
 fn argmax(logits: &[f32]) -> usize {
+    const RUN: usize = 64;
     let mut best = 0;
-    for (token, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = token;
+    for (run, logits_of_run) in logits.chunks(RUN).enumerate() {
+        let bound = logits[best];
+        if logits_of_run.iter().fold(false, |any, logit| any | (*logit > bound)) {
+            for (i, logit) in logits_of_run.iter().enumerate() {
+                if *logit > logits[best] {
+                    best = run * RUN + i;
+                }
+            }
         }
     }
     best
