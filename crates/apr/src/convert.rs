@@ -1,17 +1,16 @@
 //! Conversion: a checkpoint becomes a proven file, or a model in memory.
 
+use crate::encode::{Piece, Pieces, encode, write_beside};
 use crate::proof::certify;
 use crate::recipe::TypeOverride;
 use crate::source::Source;
 use crate::target::Target;
 use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
-use crate::{derived, folder, provenance, units, verify};
+use crate::{derived, folder, provenance, verify};
 use apr_format::{Container, Metadata, NewTensor, Writer, apr};
 use apr_model::ModelConfig;
-use apr_tensor::{EncodeError, Tensor, TensorView};
-use rayon::prelude::*;
+use apr_tensor::Tensor;
 use serde_json::Value;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -91,7 +90,7 @@ pub fn plan(
 /// compared with its source, before it gets its name. The same input gives the same bytes. A
 /// target without an extension becomes a Hugging Face folder.
 ///
-/// Memory beyond the file maps: the largest tensor of the output, and a small buffer per thread.
+/// Memory beyond the file maps: a few parts of 4 MiB, and a small buffer per thread.
 ///
 /// # Errors
 /// When the checkpoint is incomplete, not supported or damaged, when the file cannot be written,
@@ -126,7 +125,7 @@ fn convert_file(
     let format = conversion.target.format;
     let mut writer = format.create(target, &metadata, conversion.new_tensors())?;
     progress.begin(Step::Convert, conversion.plan.output_size);
-    conversion.write(&mut writer, progress)?;
+    conversion.write(&mut writer, target, progress)?;
     progress.end();
     let mut proof = writer.commit(|path| {
         let mut written = Checkpoint::open(path)?;
@@ -181,28 +180,51 @@ impl<'a> Conversion<'a> {
         self.plan.tensors.iter().map(PlannedTensor::as_new_tensor).chain(extras).collect()
     }
 
-    /// Encodes and certifies the tensors in the order of the file.
-    fn write(&self, writer: &mut Writer, progress: &dyn Progress) -> Result<(), Error> {
+    /// Encodes and certifies the tensors in the order of the file, while those before are written.
+    fn write(
+        &self,
+        writer: &mut Writer,
+        path: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
         let planned: BTreeMap<&str, &PlannedTensor> =
             self.plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
         let extras: BTreeMap<&str, &Source> =
             self.extras.iter().map(|extra| (extra.name(), extra)).collect();
-        for at in 0..writer.order().len() {
-            let name = writer.order()[at].name.as_str();
-            if let Some(extra) = extras.get(name) {
-                let view = extra.tensor().view();
-                writer.put(view.bytes(), &certify(extra, view)?)?;
-                continue;
+        let order: Vec<String> = writer.order().iter().map(|tensor| tensor.name.clone()).collect();
+        write_beside(writer, path, |pieces| {
+            for name in &order {
+                if let Some(extra) = extras.get(name.as_str()) {
+                    put_as_is(pieces, extra, extra.tensor())?;
+                } else {
+                    self.put(planned[name.as_str()], pieces, progress)?;
+                }
             }
-            let tensor = planned[name];
-            let source = source(self.checkpoint, &self.config, tensor, self.target)?;
-            let bytes = encode(&source, tensor, progress)?;
-            let view = TensorView::new(&tensor.layout, &bytes)
-                .map_err(Error::layout(self.checkpoint.path(), &tensor.name))?;
-            writer.put(&bytes, &certify(&source, view)?)?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
+
+    fn put(
+        &self,
+        tensor: &PlannedTensor,
+        pieces: &Pieces<'_>,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let source = source(self.checkpoint, &self.config, tensor, self.target)?;
+        if let Some(as_is) = source.as_is(&tensor.layout) {
+            progress.advance(tensor.size);
+            return put_as_is(pieces, &source, as_is);
+        }
+        let put = |bytes| pieces.put(Piece::Part(bytes));
+        let certificate = encode(&source, &tensor.layout, progress, put)?;
+        pieces.put(Piece::End(Box::new(certificate)))
+    }
+}
+
+fn put_as_is(pieces: &Pieces<'_>, source: &Source, tensor: &Tensor) -> Result<(), Error> {
+    let certificate = certify(source, tensor.view())?;
+    pieces.put(Piece::Whole(tensor.clone()))?;
+    pieces.put(Piece::End(Box::new(certificate)))
 }
 
 /// The model in memory, by this recipe: matrices in the types of the plan, everything that keeps
@@ -225,16 +247,20 @@ pub(crate) fn in_memory(
         let as_is = source.as_is(&tensor.layout).filter(|_| share);
         let stored = if let Some(as_is) = as_is {
             progress.advance(tensor.size);
+            // A model that runs as it is published is not read from end to end before it starts.
+            if recipe != Recipe::KEEP {
+                certify(&source, as_is.view())?;
+            }
             as_is.clone()
         } else {
-            let bytes = encode(&source, tensor, progress)?.into_owned();
+            let mut bytes = Vec::with_capacity(tensor.layout.byte_len());
+            encode(&source, &tensor.layout, progress, |part| {
+                bytes.extend_from_slice(&part);
+                Ok(())
+            })?;
             Tensor::owned(tensor.layout.clone(), bytes)
                 .map_err(Error::layout(checkpoint.path(), &tensor.name))?
         };
-        // A model that runs as it is published is not read from end to end before it starts.
-        if recipe != Recipe::KEEP || !share {
-            certify(&source, stored.view())?;
-        }
         tensors.push((tensor.name.clone(), stored));
     }
     progress.end();
@@ -250,38 +276,4 @@ fn source(
     let form = target.form(config, &tensor.placed);
     let source = Source::new(checkpoint.container(), &tensor.placed, form, checkpoint.path())?;
     tensor.expert.map_or(Ok(source.clone()), |expert| source.expert(expert))
-}
-
-/// The bytes of a tensor in the type of the plan.
-fn encode<'a>(
-    source: &'a Source,
-    tensor: &PlannedTensor,
-    progress: &dyn Progress,
-) -> Result<Cow<'a, [u8]>, Error> {
-    let layout = &tensor.layout;
-    if let Some(as_is) = source.as_is(layout) {
-        progress.advance(tensor.size);
-        return Ok(Cow::Borrowed(as_is.view().bytes()));
-    }
-    let mut bytes = vec![0; layout.byte_len()];
-    let chunk_bytes = source.rows_per_chunk().saturating_mul(layout.row_bytes()).max(1);
-    bytes.par_chunks_mut(chunk_bytes).zip(source.chunks()).try_for_each(|(bytes, rows)| {
-        if source.keeps_bytes_of_rows(layout) {
-            source.copy_rows(rows, bytes).map_err(Error::layout(source.path(), source.name()))?;
-        } else {
-            let first = rows.start * layout.row_elems();
-            layout
-                .dtype()
-                .encode(&source.read(rows)?, bytes)
-                .map_err(|error| encode_error(source, error.offset_by(first)))?;
-        }
-        progress.advance(units::size(bytes.len()));
-        Ok::<(), Error>(())
-    })?;
-    Ok(Cow::Owned(bytes))
-}
-
-fn encode_error(source: &Source, error: EncodeError) -> Error {
-    let (path, tensor) = (source.path().to_path_buf(), source.name().to_owned());
-    Error::Encode { path, tensor, source: error }
 }

@@ -21,6 +21,7 @@ mod bench;
 mod checkpoint;
 mod convert;
 mod derived;
+mod encode;
 mod error;
 mod eval;
 mod folder;

@@ -5,12 +5,15 @@ use crate::plan::exception_lines;
 use crate::source::Source;
 use crate::units::{self, Table};
 use apr_format::{Certificate, Hash128};
+use apr_kernel::{Kernels, Task};
 use apr_model::TensorRole;
-use apr_tensor::{DType, TensorLayout, TensorView};
+use apr_tensor::{Block, BlockTask, DType, TensorLayout, TensorView};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// How a file fails its proof.
@@ -112,26 +115,43 @@ impl ProofFailure {
 /// from its source than the type allows.
 pub(crate) fn certify(source: &Source, stored: TensorView<'_>) -> Result<Certificate, Error> {
     let layout = stored.layout();
-    let (rows, cols) = source.rows_and_cols();
-    if (layout.row_count(), layout.row_elems()) != (rows, cols) {
-        let (tensor, expected) = (source.name().to_owned(), vec![rows, cols]);
-        let found = vec![layout.row_count(), layout.row_elems()];
-        return Err(fail(source, ProofFailure::Shape { tensor, expected, found }));
-    }
+    check_shape(source, layout)?;
     if source.is_kept_as(layout) && !source.has_bytes(stored.bytes()) {
         return Err(fail(source, ProofFailure::Copy { tensor: source.name().to_owned() }));
     }
     let (source_hash, sums) = rayon::join(
         || source.hash(),
         || -> Result<Vec<Sums>, Error> {
-            source.chunks().map(|rows| compare(source, stored, rows)).collect()
+            let compare = |rows: Range<usize>| {
+                let bytes = stored.row_bytes(rows.clone());
+                let bytes = bytes.map_err(Error::layout(source.path(), source.name()))?;
+                compare(source, stored.dtype(), (bytes, rows.start), &source.read(rows)?)
+            };
+            source.chunks().map(compare).collect()
         },
     );
-    // In the order of the chunks, so that the sums do not depend on the number of threads.
-    let Sums { lane, bound, bound_share } = sums?.into_iter().fold(Sums::default(), Sums::merge);
-    let count = layout.elem_count().max(1) as f64;
+    Ok(certificate(source, source_hash, sums?))
+}
+
+/// Refuses a layout of other rows or columns than the source's.
+pub(crate) fn check_shape(source: &Source, layout: &TensorLayout) -> Result<(), Error> {
+    let (rows, cols) = source.rows_and_cols();
+    if (layout.row_count(), layout.row_elems()) == (rows, cols) {
+        return Ok(());
+    }
+    let (tensor, expected) = (source.name().to_owned(), vec![rows, cols]);
+    let found = vec![layout.row_count(), layout.row_elems()];
+    Err(fail(source, ProofFailure::Shape { tensor, expected, found }))
+}
+
+/// The certificate of a tensor, from what [`compare`] gave for each of its chunks, in their order:
+/// so the sums do not depend on the number of threads.
+pub(crate) fn certificate(source: &Source, source_hash: Hash128, sums: Vec<Sums>) -> Certificate {
+    let Sums { lane, bound, bound_share } = sums.into_iter().fold(Sums::default(), Sums::merge);
+    let (rows, cols) = source.rows_and_cols();
+    let count = (rows * cols).max(1) as f64;
     let lossless = lane.error_power == 0.0;
-    Ok(Certificate {
+    Certificate {
         source_dtype: source.dtype(),
         transposed: source.transposed(),
         source_hash,
@@ -146,7 +166,7 @@ pub(crate) fn certify(source: &Source, stored: TensorView<'_>) -> Result<Certifi
         bound_share,
         source_zeros: lane.source_zeros,
         zeros: lane.zeros,
-    })
+    }
 }
 
 /// Elements that are compared side by side, each with sums of its own.
@@ -163,6 +183,20 @@ struct Lane {
 }
 
 impl Lane {
+    /// Adds an element; returns 1 if it was zero and is not.
+    #[inline(always)]
+    fn add(&mut self, expected: f32, found: f32) -> u64 {
+        let (expected, found) = (f64::from(expected), f64::from(found));
+        let error = (expected - found).abs();
+        self.max_error = if error > self.max_error { error } else { self.max_error };
+        self.error_power += error * error;
+        self.signal_power += expected * expected;
+        self.source_zeros += u64::from(expected == 0.0);
+        self.zeros += u64::from(found == 0.0);
+        u64::from(expected == 0.0 && found != 0.0)
+    }
+
+    #[inline(always)]
     fn merge(self, other: Self) -> Self {
         Self {
             max_error: self.max_error.max(other.max_error),
@@ -176,13 +210,14 @@ impl Lane {
 
 /// What blocks add to a certificate.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sums {
+pub(crate) struct Sums {
     lane: Lane,
     bound: f64,
     bound_share: f64,
 }
 
 impl Sums {
+    #[inline(always)]
     fn merge(self, other: Self) -> Self {
         Self {
             lane: self.lane.merge(other.lane),
@@ -196,35 +231,75 @@ fn fail(source: &Source, failure: ProofFailure) -> Error {
     Error::Proof { path: source.path().to_path_buf(), source: Box::new(failure) }
 }
 
-fn compare(
+/// Compares the stored rows from `first` on with the values of the source.
+///
+/// # Errors
+/// When an element is farther from its source than the type allows.
+pub(crate) fn compare(
     source: &Source,
-    stored: TensorView<'_>,
-    rows: std::ops::Range<usize>,
+    dtype: DType,
+    (stored, first): (&[u8], usize),
+    expected: &[f32],
 ) -> Result<Sums, Error> {
-    let expected = source.read(rows.clone())?;
     let mut found = vec![0.0; expected.len()];
-    let first = rows.start * stored.layout().row_elems();
-    stored.decode_rows(rows, &mut found).map_err(Error::layout(source.path(), source.name()))?;
-    let mut sums = Sums::default();
-    let block = stored.dtype().block_elems();
-    for (at, (expected, found)) in expected.chunks(block).zip(found.chunks(block)).enumerate() {
-        let rule = Rule::new(source.dtype(), stored.dtype(), expected);
-        sums = sums.merge(compare_block(expected, found, rule).map_err(|within| {
-            let index = first + at * block + within;
-            let (tensor, found) = (source.name().to_owned(), found[within]);
-            let source_value = expected[within];
-            fail(
-                source,
-                if rule.keeps_zero && source_value == 0.0 && found.abs() <= rule.bound {
-                    ProofFailure::Zero { tensor, index, found }
-                } else {
-                    let (dtype, bound) = (stored.dtype(), rule.bound);
-                    ProofFailure::Bound { tensor, index, found, source_value, dtype, bound }
-                },
-            )
-        })?);
+    Kernels::best()
+        .decode(dtype, stored, &mut found)
+        .map_err(|error| Error::layout(source.path(), source.name())(error))?;
+    let exact = source.dtype() == dtype;
+    let chunk = Chunk { expected, found: &found, exact };
+    dtype.with_block(chunk).map_err(|(at, rule)| {
+        let (_, cols) = source.rows_and_cols();
+        let (tensor, index) = (source.name().to_owned(), first * cols + at);
+        let (found, source_value) = (found[at], expected[at]);
+        fail(
+            source,
+            if rule.keeps_zero && source_value == 0.0 && found.abs() <= rule.bound {
+                ProofFailure::Zero { tensor, index, found }
+            } else {
+                ProofFailure::Bound { tensor, index, found, source_value, dtype, bound: rule.bound }
+            },
+        )
+    })
+}
+
+/// Values of a chunk in the source and as they are stored.
+struct Chunk<'a> {
+    expected: &'a [f32],
+    found: &'a [f32],
+    /// Whether the type of the source is kept.
+    exact: bool,
+}
+
+/// The first element that breaks a rule, and that rule.
+type Broken = (usize, Rule);
+
+impl BlockTask for Chunk<'_> {
+    type Output = Result<Sums, Broken>;
+
+    fn with<B: Block>(self) -> Self::Output {
+        Kernels::best().run(ChunkOf::<B>(self, PhantomData))
     }
-    Ok(sums)
+}
+
+/// A chunk whose type is known to the compiler.
+struct ChunkOf<'a, B>(Chunk<'a>, PhantomData<B>);
+
+impl<B: Block> Task for ChunkOf<'_, B> {
+    type Output = Result<Sums, Broken>;
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let Chunk { expected, found, exact } = self.0;
+        let mut sums = Sums::default();
+        let blocks = expected.chunks_exact(B::ELEMS).zip(found.chunks_exact(B::ELEMS));
+        for (at, (expected, found)) in blocks.enumerate() {
+            let bound = if exact { 0.0 } else { B::error_bound(expected) };
+            let rule = Rule { bound, keeps_zero: B::KEEPS_ZERO };
+            let block = compare_block(expected, found, rule);
+            sums = sums.merge(block.map_err(|within| (at * B::ELEMS + within, rule))?);
+        }
+        Ok(sums)
+    }
 }
 
 /// What a type promises of the elements of a block.
@@ -236,28 +311,20 @@ struct Rule {
     keeps_zero: bool,
 }
 
-impl Rule {
-    fn new(source: DType, stored: DType, block: &[f32]) -> Self {
-        let bound = if source == stored { 0.0 } else { stored.error_bound(block) };
-        Self { bound, keeps_zero: stored.keeps_zero() }
-    }
-}
-
 /// Sums over a block, or the index of the first element that breaks a rule.
+#[inline(always)]
 fn compare_block(expected: &[f32], found: &[f32], rule: Rule) -> Result<Sums, usize> {
     let bound = f64::from(rule.bound);
     let (mut lanes, mut lost_zeros) = ([Lane::default(); LANES], 0_u64);
-    for (expected, found) in expected.chunks(LANES).zip(found.chunks(LANES)) {
-        for ((lane, &expected), &found) in lanes.iter_mut().zip(expected).zip(found) {
-            let (expected, found) = (f64::from(expected), f64::from(found));
-            let error = (expected - found).abs();
-            lane.max_error = lane.max_error.max(error);
-            lane.error_power += error * error;
-            lane.signal_power += expected * expected;
-            lane.source_zeros += u64::from(expected == 0.0);
-            lane.zeros += u64::from(found == 0.0);
-            lost_zeros += u64::from(expected == 0.0 && found != 0.0);
+    let (expected_rows, expected_rest) = expected.as_chunks::<LANES>();
+    let (found_rows, found_rest) = found.as_chunks::<LANES>();
+    for (expected, found) in expected_rows.iter().zip(found_rows) {
+        for lane in 0..LANES {
+            lost_zeros += lanes[lane].add(expected[lane], found[lane]);
         }
+    }
+    for ((lane, &expected), &found) in lanes.iter_mut().zip(expected_rest).zip(found_rest) {
+        lost_zeros += lane.add(expected, found);
     }
     let lane = lanes.into_iter().fold(Lane::default(), Lane::merge);
     // The maximum passes over a NaN, the sum does not.
@@ -269,6 +336,7 @@ fn compare_block(expected: &[f32], found: &[f32], rule: Rule) -> Result<Sums, us
 }
 
 /// The first element of a block that is past the bound, or was zero and is not.
+#[cold]
 fn first_wrong(expected: &[f32], found: &[f32], rule: Rule) -> usize {
     let wrong = |(&expected, &found): (&f32, &f32)| {
         let error = (f64::from(expected) - f64::from(found)).abs();

@@ -3,6 +3,7 @@
 
 use crate::{Checkpoint, Error};
 use apr_format::{Container, Hash128, NewTensor};
+use apr_kernel::{Kernels, Task};
 use apr_model::{Form, PlacedTensor, RowOrder};
 use apr_tensor::{DType, Tensor, TensorError, TensorLayout, TensorView};
 use rayon::prelude::*;
@@ -12,6 +13,20 @@ use std::path::{Path, PathBuf};
 /// Elements that one worker handles at a time. Fixed, so that results do not depend on the
 /// number of threads; small enough for the second-level cache.
 const CHUNK_ELEMS: usize = 1 << 14;
+/// Rows of a source that are transposed together: what they become is a cache line.
+const TILE: usize = 16;
+
+/// Whether all values are finite.
+struct AllFinite<'a>(&'a [f32]);
+
+impl Task for AllFinite<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        self.0.iter().fold(true, |finite, value| finite & value.is_finite())
+    }
+}
 
 /// A source tensor and how it is to be read.
 #[derive(Clone)]
@@ -247,9 +262,10 @@ impl Source {
         let mut values = vec![0.0; rows.len() * cols];
         let read = match (self.transposed, &self.parts[..]) {
             (true, [only, ..]) => self.read_transposed(only.view(), &rows, &mut values),
-            (false, [only]) if self.lines.are_same() => {
-                only.view().decode_rows(rows.clone(), &mut values)
-            }
+            (false, [only]) if self.lines.are_same() => only
+                .view()
+                .row_bytes(rows.clone())
+                .and_then(|bytes| Kernels::best().decode(self.dtype(), bytes, &mut values)),
             _ if self.is_vector() => self.read_vector(&mut values),
             _ => {
                 rows.clone().zip(values.chunks_exact_mut(cols.max(1))).try_for_each(|(row, out)| {
@@ -262,10 +278,11 @@ impl Source {
         if self.offset != 0.0 {
             values.iter_mut().for_each(|value| *value += self.offset);
         }
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(at) => Err(self.not_finite(rows.start * cols + at, values[at])),
+        if Kernels::best().run(AllFinite(&values)) {
+            return Ok(values);
         }
+        let at = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
+        Err(self.not_finite(rows.start * cols + at, values[at]))
     }
 
     /// A vector whose elements change their places.
@@ -287,11 +304,17 @@ impl Source {
         values: &mut [f32],
     ) -> Result<(), TensorError> {
         let (_, cols) = self.rows_and_cols();
-        let mut slice = vec![0.0; rows.len()];
-        for col in 0..cols {
-            tensor.decode_columns(col, rows.clone(), &mut slice)?;
-            for (row, value) in slice.iter().enumerate() {
-                values[row * cols + col] = *value;
+        let (kernels, len) = (Kernels::best(), rows.len());
+        let mut tile = vec![0.0; len * TILE];
+        for first in (0..cols).step_by(TILE) {
+            let width = TILE.min(cols - first);
+            for (col, out) in (first..first + width).zip(tile.chunks_exact_mut(len.max(1))) {
+                kernels.decode(self.dtype(), tensor.column_bytes(col, rows.clone())?, out)?;
+            }
+            for (row, values) in values.chunks_exact_mut(cols).enumerate() {
+                for (at, value) in values[first..first + width].iter_mut().enumerate() {
+                    *value = tile[at * len + row];
+                }
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use crate::activations::{PART, Part};
 use crate::attention::CacheKernels;
 use crate::integer::{IntegerKernels, MultiplyPanel, PANEL_ROWS, PanelInputs, PanelPart, RUN_ROWS};
 use crate::scalar::SCALAR;
+use crate::task::Target;
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64::detected;
 use apr_tensor::DType;
@@ -28,6 +29,7 @@ pub(crate) type Tile = unsafe fn([&[f32]; TILE_TOKENS], [&[f32]; TILE_ROWS]) -> 
 /// decoder.
 pub struct Kernels {
     pub(crate) name: &'static str,
+    pub(crate) target: Target,
     pub(crate) rows: &'static [(DType, BlockKernels)],
     pub(crate) integers: &'static [(DType, IntegerKernels)],
     pub(crate) multiply_panel: MultiplyPanel,
@@ -184,7 +186,7 @@ impl Rows<'_> {
     pub(crate) fn decode(&self, weights: &[u8], out: &mut [f32]) {
         self.check(weights.len(), out.len());
         let Some(kernels) = self.kernels else {
-            return self.dtype.decode(weights, out).expect("the lengths were checked");
+            return self.table.decode_blocks(self.dtype, weights, out);
         };
         // SAFETY: `Rows` comes from a table that was handed out after detection.
         unsafe { (kernels.decode)(weights, out) }

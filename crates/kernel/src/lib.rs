@@ -30,6 +30,7 @@ mod limits;
 mod matmul;
 mod pool;
 mod scalar;
+mod task;
 #[cfg(test)]
 mod test_data;
 mod vector;
@@ -42,3 +43,4 @@ pub use kernels::Kernels;
 pub use limits::{Arithmetic, Limits, Peak};
 pub use matmul::{Product, matmul, matmul_many};
 pub use pool::Pool;
+pub use task::Task;

@@ -4,6 +4,7 @@
 use crate::activations::quantize;
 use crate::integer::{integer_kernels, integer_types, multiply_panel};
 use crate::kernels::{Kernels, TILE_ROWS, TILE_TOKENS, TileSums};
+use crate::task::Target;
 use crate::vector;
 use apr_tensor::Block;
 use zerocopy::FromBytes;
@@ -11,6 +12,7 @@ use zerocopy::little_endian::U16;
 
 pub(crate) const SCALAR: Kernels = Kernels {
     name: "scalar",
+    target: Target::Baseline,
     rows: &[],
     integers: integer_types!(integer_kernels),
     multiply_panel,

@@ -13,7 +13,11 @@ pub(crate) fn detected() -> impl Iterator<Item = &'static Kernels> {
     let avx2 = is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
         && is_x86_feature_detected!("f16c");
-    let avx512 =
-        avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
+    let avx512 = avx2
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni");
     [avx2.then_some(&AVX2), avx512.then_some(&AVX512)].into_iter().flatten()
 }

@@ -38,6 +38,44 @@ pub trait Block: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned + C
         let _ = values;
         0.0
     }
+
+    /// Decodes the blocks that these bytes are.
+    ///
+    /// # Panics
+    /// When they are no whole blocks.
+    #[inline(always)]
+    fn decode_run(bytes: &[u8], out: &mut [f32]) {
+        let blocks = <[Self]>::ref_from_bytes(bytes).expect("whole blocks: checked by the caller");
+        for (block, values) in blocks.iter().zip(out.chunks_exact_mut(Self::ELEMS)) {
+            block.decode(values);
+        }
+    }
+
+    /// Encodes a run of values into the blocks that these bytes are.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode), with the index within the run.
+    ///
+    /// # Panics
+    /// When the bytes are no whole blocks.
+    #[inline(always)]
+    fn encode_run(values: &[f32], out: &mut [u8]) -> Result<(), EncodeError> {
+        let blocks = <[Self]>::mut_from_bytes(out).expect("whole blocks: checked by the caller");
+        let runs = blocks.iter_mut().zip(values.chunks_exact(Self::ELEMS));
+        for (at, (block, values)) in runs.enumerate() {
+            *block = Self::encode(values).map_err(|error| error.offset_by(at * Self::ELEMS))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is to be done with the block of a type that is known only when the program runs.
+pub trait BlockTask {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn with<B: Block>(self) -> Self::Output;
 }
 
 /// Numbers of several bytes within a block, one after the other.
@@ -78,45 +116,37 @@ impl Codec {
             bytes: size_of::<B>(),
             keeps_zero: B::KEEPS_ZERO,
             words: B::WORDS,
-            decode: decode_run::<B>,
-            encode: encode_run::<B>,
+            decode: B::decode_run,
+            encode: B::encode_run,
             error_bound: B::error_bound,
         }
     }
-}
-
-fn decode_run<B: Block>(bytes: &[u8], out: &mut [f32]) {
-    let blocks = <[B]>::ref_from_bytes(bytes).expect("whole blocks: checked by the caller");
-    for (block, values) in blocks.iter().zip(out.chunks_exact_mut(B::ELEMS)) {
-        block.decode(values);
-    }
-}
-
-fn encode_run<B: Block>(values: &[f32], out: &mut [u8]) -> Result<(), EncodeError> {
-    let blocks = <[B]>::mut_from_bytes(out).expect("whole blocks: checked by the caller");
-    for (i, (block, values)) in blocks.iter_mut().zip(values.chunks_exact(B::ELEMS)).enumerate() {
-        *block = B::encode(values).map_err(|error| error.offset_by(i * B::ELEMS))?;
-    }
-    Ok(())
 }
 
 /// The largest magnitude among the values.
 ///
 /// # Errors
 /// The first value that is not finite.
+#[inline(always)]
 pub(crate) fn finite_amax(values: &[f32]) -> Result<f32, EncodeError> {
-    let amax = values.iter().fold(0.0_f32, |amax, value| amax.max(value.abs()));
-    // `max` ignores NaN, so the sum is what shows one: it is NaN or infinite if any value is.
-    let sum = values.iter().fold(0.0_f64, |sum, &value| sum + f64::from(value));
-    if sum.is_finite() {
+    let amax = amax(values);
+    if amax.is_finite() {
         return Ok(amax);
     }
     let (index, &value) = values
         .iter()
         .enumerate()
         .find(|(_, value)| !value.is_finite())
-        .expect("a sum of finite singles is finite in double precision");
+        .expect("the maximum is one of them");
     Err(EncodeError::NotFinite { index, value })
+}
+
+/// The largest magnitude: infinity comes after all finite ones, NaN after that.
+#[inline(always)]
+pub(crate) fn amax(values: &[f32]) -> f32 {
+    // Magnitudes are in the order of their bits, and the maximum of integers may be taken in any
+    // order, so that it is one of vectors.
+    f32::from_bits(values.iter().fold(0, |max, value| (value.to_bits() & 0x7fff_ffff).max(max)))
 }
 
 /// The error for values of which the largest is past the range of the type.

@@ -23,7 +23,7 @@ pub(crate) mod q6_k;
 pub(crate) mod q8_0;
 pub(crate) mod tq;
 
-use crate::block::{Block, Codec};
+use crate::block::{Block, BlockTask, Codec};
 use crate::{EncodeError, TensorError};
 use std::fmt;
 
@@ -61,6 +61,12 @@ macro_rules! dtypes {
             #[must_use]
             pub const fn safetensors_name(self) -> Option<&'static str> {
                 match self { $(Self::$variant => $safetensors,)* }
+            }
+
+            /// Does `task` with the block of this type.
+            #[inline(always)]
+            pub fn with_block<T: BlockTask>(self, task: T) -> T::Output {
+                match self { $(Self::$variant => task.with::<$block>(),)* }
             }
 
             /// How blocks of this type are read and written.
@@ -260,7 +266,11 @@ impl DType {
         (self.codec().error_bound)(block)
     }
 
-    fn check_lengths(self, bytes: usize, elems: usize) -> Result<(), TensorError> {
+    /// Checks that so many bytes are whole blocks with so many elements.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn check_lengths(self, bytes: usize, elems: usize) -> Result<(), TensorError> {
         let codec = self.codec();
         if !bytes.is_multiple_of(codec.bytes) {
             let blocks = bytes.div_ceil(codec.bytes);

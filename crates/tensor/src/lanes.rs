@@ -11,8 +11,8 @@ use crate::scale_search::{Grid, inverse};
 /// One number per lane.
 pub(crate) type Lanes<const L: usize> = [f32; L];
 
-/// Lanes that are summed in one go: their sums fit the vector registers of the baseline.
-const WIDTH: usize = 4;
+/// Lanes that are summed in one go: a vector of AVX2. More sums would not fit its registers.
+const WIDTH: usize = 8;
 
 /// Scale and offset of every lane. Types without offsets keep `min` at zero.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,7 @@ impl<const L: usize> Params<L> {
     pub(crate) const ZERO: Self = Self { scale: [0.0; L], min: [0.0; L] };
 
     /// Takes over the lanes of `other` that cost less, and their cost.
+    #[inline(always)]
     pub(crate) fn improve(&mut self, cost: &mut Lanes<L>, other: &Self, other_cost: &Lanes<L>) {
         for lane in 0..L {
             let better = other_cost[lane] < cost[lane];
@@ -58,6 +59,7 @@ pub(crate) struct Fit<const L: usize> {
 
 impl<const L: usize> Fit<L> {
     /// Rounds all rows under the parameters `at`. `MIN` says whether the type has offsets.
+    #[inline(always)]
     pub(crate) fn new<const MIN: bool>(rows: &[Lanes<L>], grid: Grid, at: Params<L>) -> Self {
         const { assert!(L.is_multiple_of(WIDTH)) };
         let zero = [0.0; L];
@@ -69,6 +71,7 @@ impl<const L: usize> Fit<L> {
         fit
     }
 
+    #[inline(always)]
     fn sum_lanes<const MIN: bool>(&mut self, rows: &[Lanes<L>], grid: Grid, first: usize) {
         let part = |lanes: &Lanes<L>| -> [f32; WIDTH] { std::array::from_fn(|i| lanes[first + i]) };
         let (scale, min) = (part(&self.at.scale), part(&self.at.min));
@@ -98,17 +101,20 @@ impl<const L: usize> Fit<L> {
 
     /// What a change of the scale costs where the offset follows: Σq² − (Σq)²/n. It is exact:
     /// the sums are integers below 2²⁴, and n is a power of two.
+    #[inline(always)]
     pub(crate) fn spread(&self, lane: usize) -> f32 {
         self.qq[lane] - self.q[lane] * self.q[lane] / self.n
     }
 
     /// The offset of least squares under another scale.
+    #[inline(always)]
     pub(crate) fn best_min(&self, lane: usize, scale: f32) -> f32 {
         let change = scale - self.at.scale[lane];
         self.at.min[lane] + (change * self.q[lane] - self.r[lane]) / self.n
     }
 
     /// The squared error of a lane's integers under other parameters.
+    #[inline(always)]
     pub(crate) fn cost(&self, lane: usize, scale: f32, min: f32) -> f32 {
         let (ds, dm) = (scale - self.at.scale[lane], min - self.at.min[lane]);
         let by_scale = ds * (ds * self.qq[lane] - 2.0 * (self.rq[lane] + dm * self.q[lane]));
@@ -117,6 +123,7 @@ impl<const L: usize> Fit<L> {
 
     /// Scale and offset of least squares for these integers, with offsets not below `least_min`,
     /// and what is then left of the squared error.
+    #[inline(always)]
     pub(crate) fn refined<const MIN: bool>(&self, least_min: f32) -> (Params<L>, Lanes<L>) {
         let (mut to, mut cost) = (self.at, self.rr);
         for lane in 0..L {
@@ -145,6 +152,7 @@ impl<const L: usize> Fit<L> {
 }
 
 /// Elements in the order of the tensor, `N` per lane, as rows.
+#[inline(always)]
 pub(crate) fn transpose<const L: usize, const N: usize>(values: &[f32]) -> [Lanes<L>; N] {
     let mut rows = [[0.0; L]; N];
     for (lane, part) in values.chunks_exact(N).enumerate() {
@@ -161,16 +169,19 @@ mod tests {
 
     const GRID: Grid = Grid { min: 0.0, max: 15.0 };
 
-    fn rows() -> [Lanes<4>; 8] {
+    fn rows() -> [Lanes<8>; 4] {
         let values: Vec<f32> = (0..32_i16).map(|i| f32::from(i * 37 % 29) * 0.1 - 1.3).collect();
         transpose(&values)
     }
 
     #[test]
     fn sums_give_the_error_under_other_parameters() {
-        let at = Params { scale: [0.2, 0.19, 0.21, 0.18], min: [1.3, 1.2, 1.1, 1.4] };
+        let at = Params {
+            scale: [0.2, 0.19, 0.21, 0.18, 0.2, 0.19, 0.21, 0.18],
+            min: [1.3, 1.2, 1.1, 1.4, 1.3, 1.2, 1.1, 1.4],
+        };
         let fit = Fit::new::<true>(&rows(), GRID, at);
-        for lane in 0..4 {
+        for lane in 0..8 {
             let (scale, min) = (0.205, 1.25);
             let direct: f32 = rows()
                 .iter()
@@ -185,11 +196,14 @@ mod tests {
 
     #[test]
     fn refined_parameters_are_a_minimum() {
-        let at = Params { scale: [0.2, 0.19, 0.21, 0.18], min: [1.3, 1.2, 1.1, 1.4] };
+        let at = Params {
+            scale: [0.2, 0.19, 0.21, 0.18, 0.2, 0.19, 0.21, 0.18],
+            min: [1.3, 1.2, 1.1, 1.4, 1.3, 1.2, 1.1, 1.4],
+        };
         let fit = Fit::new::<true>(&rows(), GRID, at);
         for least_min in [0.0, 5.0] {
             let (best, cost) = fit.refined::<true>(least_min);
-            for lane in 0..4 {
+            for lane in 0..8 {
                 assert!(best.min[lane] >= least_min);
                 for (ds, dm) in [(0.001, 0.0), (-0.001, 0.0), (0.001, 0.005), (0.0, 0.005)] {
                     let near = fit.cost(lane, best.scale[lane] + ds, best.min[lane] + dm);

@@ -10,7 +10,7 @@ impl<const BITS: u32, const WIDTH: usize, const SHIFT: u32> Plane<BITS, WIDTH, S
 
     /// Puts the bits of this plane into `out`, which has the elements of all bytes: the plane of
     /// the lowest bits sets them, the others add to it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn unpack(bytes: &[u8], out: &mut [u8]) {
         let groups = out.as_chunks_mut::<WIDTH>().0.chunks_exact_mut(Self::FIELDS);
         for (bytes, fields) in bytes.as_chunks::<WIDTH>().0.iter().zip(groups) {
@@ -24,7 +24,7 @@ impl<const BITS: u32, const WIDTH: usize, const SHIFT: u32> Plane<BITS, WIDTH, S
     }
 
     /// The bytes of this plane, taken from the elements.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pack<const BYTES: usize>(elements: &[u8]) -> [u8; BYTES] {
         let mut packed = [0; BYTES];
         let groups = elements.as_chunks::<WIDTH>().0.chunks_exact(Self::FIELDS);
@@ -39,6 +39,7 @@ impl<const BITS: u32, const WIDTH: usize, const SHIFT: u32> Plane<BITS, WIDTH, S
     }
 
     /// First bits of the fields within a byte.
+    #[inline(always)]
     fn places() -> impl Iterator<Item = u32> {
         (0..8).step_by(BITS as usize)
     }
@@ -46,7 +47,7 @@ impl<const BITS: u32, const WIDTH: usize, const SHIFT: u32> Plane<BITS, WIDTH, S
 
 /// Writes what `value` makes of each integer. Their number is known when this is compiled, which
 /// makes it several times as fast.
-#[inline]
+#[inline(always)]
 pub(crate) fn expand<const N: usize>(q: &[u8; N], out: &mut [f32], value: impl Fn(f32) -> f32) {
     let out: &mut [f32; N] = out.first_chunk_mut().expect("a place for every integer");
     for (out, &q) in out.iter_mut().zip(q) {

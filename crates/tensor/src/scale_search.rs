@@ -18,11 +18,13 @@ impl Grid {
     pub(crate) const SHIFT: f32 = 12_582_912.0;
 
     /// The integer nearest to `value`, ties to even, clamped to the grid.
+    #[inline(always)]
     pub(crate) fn round(self, value: f32) -> f32 {
         value.clamp(self.min, self.max) + Self::SHIFT - Self::SHIFT
     }
 
     /// How many integers of the grid lie below this one.
+    #[inline(always)]
     fn index(self, integer: f32) -> u8 {
         (integer - self.min + Self::SHIFT).to_bits().to_le_bytes()[0]
     }
@@ -39,6 +41,7 @@ pub(crate) struct Rounding {
 impl Rounding {
     /// Writes the integers of the values, less the smallest of the grid, and returns whether
     /// `scale · q − min` is within the allowed error of every value.
+    #[inline(always)]
     pub(crate) fn round(self, values: &[f32], scale: f32, min: f32, out: &mut [u8]) -> bool {
         let inverse = inverse(scale);
         // The difference below is itself rounded, by less than this.
@@ -54,6 +57,7 @@ impl Rounding {
 }
 
 /// The smallest f16 that is not below `value`.
+#[inline(always)]
 pub(crate) fn above(value: f64) -> f16 {
     let near = f16::from_f64(value);
     if near.to_f64() >= value {
@@ -63,7 +67,38 @@ pub(crate) fn above(value: f64) -> f16 {
     f16::from_bits(if value < 0.0 { near.to_bits() - 1 } else { near.to_bits() + 1 })
 }
 
+/// The smaller number. Which zero is the smaller is defined, unlike with `f32::min`: results do not
+/// depend on how this is compiled.
+#[inline(always)]
+pub(crate) fn least(a: f32, b: f32) -> f32 {
+    if b < a { b } else { a }
+}
+
+/// The larger number, as defined as [`least`].
+#[inline(always)]
+pub(crate) fn largest(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// The value rounded to half precision, as `f16::from_f32` does, but without a branch and a call, so
+/// that it can become part of a vector operation.
+#[inline(always)]
+pub(crate) fn round_f16(value: f32) -> f32 {
+    // Below 2⁻¹⁴ the steps are 2⁻²⁴: those of a single between a half and one.
+    const SUBNORMAL: f32 = 0.75;
+    let bits = value.to_bits() & 0x7fff_ffff;
+    let magnitude = f32::from_bits(bits);
+    // Thirteen bits less, ties to even; a carry into the exponent is right.
+    let normal = f32::from_bits((bits + 0x0fff + (bits >> 13 & 1)) & !0x1fff);
+    let finite =
+        if magnitude < f32::powi(2.0, -14) { magnitude + SUBNORMAL - SUBNORMAL } else { normal };
+    // 65520 is half a step past the largest. NaN passes through.
+    let rounded = if magnitude >= 65_520.0 { f32::INFINITY } else { finite };
+    rounded.copysign(value)
+}
+
 /// 1 / scale, or 0 for the scales of blocks that hold nothing but zeros.
+#[inline(always)]
 pub(crate) fn inverse(scale: f32) -> f32 {
     let inverse = 1.0 / scale;
     if inverse.is_finite() { inverse } else { 0.0 }
@@ -82,6 +117,21 @@ mod tests {
         {
             assert_eq!(GRID.round(value), rounded, "{value}");
         }
+    }
+
+    #[test]
+    fn half_precision_is_rounded_to_as_by_conversion() {
+        let near = |bits: u16| {
+            let bits = f16::from_bits(bits).to_f32().to_bits();
+            [0_u32, 1, 0x0fff, 0x1000, 0x1001, 0x1fff].map(move |more| f32::from_bits(bits + more))
+        };
+        let between =
+            (0..65_535_u32).map(|i| f32::from_bits(i << 16 | i.wrapping_mul(40_503) & 0xffff));
+        for value in (0..=u16::MAX).flat_map(near).chain(between).filter(|value| !value.is_nan()) {
+            let expected = f16::from_f32(value).to_f32();
+            assert_eq!(round_f16(value).to_bits(), expected.to_bits(), "{value:e}");
+        }
+        assert!(round_f16(f32::NAN).is_nan());
     }
 
     #[test]

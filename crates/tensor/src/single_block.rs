@@ -4,16 +4,19 @@
 //! Lanes are guesses: each starts elsewhere, is fitted by least squares and rounded to f16, and is
 //! judged by the plain squared error of the values rounded anew. See docs/quantization.md for the
 //! bound.
+#![allow(clippy::needless_range_loop, reason = "one index walks the lanes of several arrays")]
 
 use crate::block::{finite_amax, out_of_range};
 use crate::lanes::{Fit, Lanes, Params};
-use crate::scale_search::{Grid, Rounding, above};
+use crate::scale_search::{Grid, Rounding, above, largest, least, round_f16};
 use crate::{DType, EncodeError};
 use half::f16;
 
 /// Elements of a block.
 pub(crate) const ELEMS: usize = 32;
 
+/// Elements that are compared side by side.
+const LANES: usize = 8;
 const GUESSES: usize = 16;
 /// How often guesses are fitted.
 const ROUNDS: usize = 2;
@@ -43,6 +46,7 @@ pub(crate) struct Encoded {
 ///
 /// # Errors
 /// When a value is not finite or past what an f16 scale can reach.
+#[inline(always)]
 pub(crate) fn encode<const MIN: bool>(
     values: &[f32],
     shape: &Shape,
@@ -74,6 +78,7 @@ pub(crate) fn encode<const MIN: bool>(
 }
 
 /// The largest error that [`encode`] leaves.
+#[inline(always)]
 pub(crate) fn error_bound<const MIN: bool>(values: &[f32], shape: &Shape) -> f32 {
     Plain::new::<MIN>(Ends::new(values), shape.grid).bound::<MIN>()
 }
@@ -86,12 +91,20 @@ struct Ends {
 }
 
 impl Ends {
+    #[inline(always)]
     fn new(values: &[f32]) -> Self {
-        let start = Self { low: f32::INFINITY, high: f32::NEG_INFINITY };
-        values.iter().fold(start, |ends, &value| Self {
-            low: ends.low.min(value),
-            high: ends.high.max(value),
-        })
+        // Lane by lane: one running minimum would force the comparisons into a sequence.
+        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        for values in values.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                low[lane] = least(low[lane], values[lane]);
+                high[lane] = largest(high[lane], values[lane]);
+            }
+        }
+        Self {
+            low: low.into_iter().fold(f32::INFINITY, least),
+            high: high.into_iter().fold(f32::NEG_INFINITY, largest),
+        }
     }
 }
 
@@ -104,6 +117,7 @@ struct Plain {
 }
 
 impl Plain {
+    #[inline(always)]
     fn new<const MIN: bool>(ends: Ends, grid: Grid) -> Self {
         let (low, high) = (f64::from(ends.low), f64::from(ends.high));
         if MIN {
@@ -116,6 +130,7 @@ impl Plain {
 
     /// A step. Where decoding adds an offset, the sum is rounded and the integer was found through
     /// a rounded product: the factor covers these.
+    #[inline(always)]
     fn bound<const MIN: bool>(&self) -> f32 {
         let rounding = if MIN { f32::powi(2.0, -16) } else { 0.0 };
         self.d.to_f32() * (1.0 + rounding)
@@ -123,6 +138,7 @@ impl Plain {
 }
 
 /// Scales and offsets that f16 holds, with the squared errors they leave.
+#[inline(always)]
 fn guesses<const MIN: bool>(
     values: &[f32],
     ends: Ends,
@@ -136,11 +152,9 @@ fn guesses<const MIN: bool>(
     let (mut best, mut cost) = (Params::ZERO, [f32::INFINITY; GUESSES]);
     for _ in 0..ROUNDS {
         let (mut at, _) = fit.refined::<MIN>(f32::NEG_INFINITY);
-        at.scale = at.scale.map(|scale| f16::from_f32(scale).to_f32());
+        at.scale = at.scale.map(round_f16);
         if MIN {
-            at.min = std::array::from_fn(|lane| {
-                f16::from_f32(fit.best_min(lane, at.scale[lane])).to_f32()
-            });
+            at.min = std::array::from_fn(|lane| round_f16(fit.best_min(lane, at.scale[lane])));
         }
         fit = Fit::new::<MIN>(&rows, shape.grid, at);
         best.improve(&mut cost, &at, &fit.rr);
@@ -148,6 +162,7 @@ fn guesses<const MIN: bool>(
     (best, cost)
 }
 
+#[inline(always)]
 fn starts<const MIN: bool>(ends: Ends, shape: &Shape) -> Params<GUESSES> {
     let mut at = Params::ZERO;
     for (lane, (start, cut)) in shape.starts.into_iter().enumerate() {

@@ -9,7 +9,7 @@
 
 use crate::block::{finite_amax, out_of_range};
 use crate::lanes::{Fit, Lanes, Params, transpose};
-use crate::scale_search::{Grid, Rounding, above, inverse};
+use crate::scale_search::{Grid, Rounding, above, inverse, largest, least};
 use crate::{DType, EncodeError};
 use half::f16;
 
@@ -60,6 +60,7 @@ pub(crate) struct Encoded<const L: usize> {
 ///
 /// # Errors
 /// When a value is not finite or past what f16 scales can reach.
+#[inline(always)]
 pub(crate) fn encode<const MIN: bool, const L: usize, const N: usize>(
     values: &[f32],
     shape: &Shape,
@@ -82,6 +83,7 @@ pub(crate) fn encode<const MIN: bool, const L: usize, const N: usize>(
 }
 
 /// The largest error that [`encode`] leaves.
+#[inline(always)]
 pub(crate) fn error_bound<const MIN: bool, const L: usize, const N: usize>(
     values: &[f32],
     shape: &Shape,
@@ -97,24 +99,27 @@ struct Ends<const L: usize> {
 }
 
 impl<const L: usize> Ends<L> {
+    #[inline(always)]
     fn new<const MIN: bool>(rows: &[Lanes<L>]) -> Self {
         let high = if MIN { f32::NEG_INFINITY } else { 0.0 };
         let mut ends = Self { low: [0.0; L], high: [high; L] };
         for row in rows {
             for lane in 0..L {
-                ends.low[lane] = ends.low[lane].min(row[lane]);
-                ends.high[lane] = ends.high[lane].max(row[lane]);
+                ends.low[lane] = least(ends.low[lane], row[lane]);
+                ends.high[lane] = largest(ends.high[lane], row[lane]);
             }
         }
         ends
     }
 
     /// The value of largest magnitude in a lane.
+    #[inline(always)]
     fn extreme(&self, lane: usize) -> f32 {
         if -self.low[lane] > self.high[lane] { self.low[lane] } else { self.high[lane] }
     }
 
     /// What the steps of a lane must span.
+    #[inline(always)]
     fn span<const MIN: bool>(&self, lane: usize) -> f64 {
         if MIN {
             f64::from(self.high[lane]) - f64::from(self.low[lane])
@@ -134,15 +139,17 @@ struct Plain {
 }
 
 impl Plain {
+    #[inline(always)]
     fn new<const MIN: bool, const L: usize>(ends: &Ends<L>, shape: &Shape) -> Self {
         let span = (0..L).fold(0.0, |max: f64, lane| max.max(ends.span::<MIN>(lane)));
-        let low = ends.low.iter().fold(0.0, |low: f32, &lane| low.min(lane));
+        let low = ends.low.into_iter().fold(0.0, least);
         let dmin = if MIN { above(-f64::from(low) / f64::from(shape.mins.max)) } else { f16::ZERO };
         let step = (span + dmin.to_f64()) / steps::<MIN>(shape);
         Self { d: above(step / f64::from(shape.scales.max)), dmin, step }
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "an f16 times an integer below 2⁷")]
+    #[inline(always)]
     fn bound(&self) -> f32 {
         let d = self.d.to_f64();
         let integer = if d > 0.0 { (self.step / d).ceil() } else { 0.0 };
@@ -150,6 +157,7 @@ impl Plain {
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "integers below 2⁷")]
+    #[inline(always)]
     fn found<const MIN: bool, const L: usize>(&self, ends: &Ends<L>, shape: &Shape) -> Found<L> {
         let (d, dmin) = (self.d.to_f64(), self.dmin.to_f64());
         let up =
@@ -167,11 +175,13 @@ impl Plain {
 }
 
 /// Steps from one end of the grid to the other, or from zero to its far end.
+#[inline(always)]
 fn steps<const MIN: bool>(shape: &Shape) -> f64 {
     f64::from(if MIN { shape.grid.max } else { -shape.grid.min })
 }
 
 impl<const L: usize> Found<L> {
+    #[inline(always)]
     fn params(&self) -> Params<L> {
         let (d, dmin) = (self.d.to_f32(), self.dmin.to_f32());
         Params { scale: self.scales.map(|s| d * s), min: self.mins.map(|m| dmin * m) }
@@ -183,6 +193,7 @@ impl<const L: usize> Found<L> {
         clippy::cast_sign_loss,
         reason = "integers of a byte"
     )]
+    #[inline(always)]
     fn rounded<const N: usize>(&self, values: &[f32], rounding: Rounding) -> Option<Encoded<L>> {
         let params = self.params();
         let mut q = [0; ELEMS];
@@ -200,6 +211,7 @@ impl<const L: usize> Found<L> {
     }
 }
 
+#[inline(always)]
 fn search<const MIN: bool, const L: usize>(
     rows: &[Lanes<L>],
     ends: &Ends<L>,
@@ -214,6 +226,7 @@ fn search<const MIN: bool, const L: usize>(
 }
 
 /// The best fit of every lane with scales and offsets of any value.
+#[inline(always)]
 fn best_free<const MIN: bool, const L: usize>(
     rows: &[Lanes<L>],
     ends: &Ends<L>,
@@ -233,6 +246,7 @@ fn best_free<const MIN: bool, const L: usize>(
     Fit::new::<MIN>(rows, shape.grid, best)
 }
 
+#[inline(always)]
 fn start_at<const MIN: bool, const L: usize>(
     ends: &Ends<L>,
     shape: &Shape,
@@ -242,7 +256,7 @@ fn start_at<const MIN: bool, const L: usize>(
     for lane in 0..L {
         if MIN {
             let range = ends.high[lane] - ends.low[lane];
-            let low = (ends.low[lane] + start * range).min(0.0);
+            let low = least(ends.low[lane] + start * range, 0.0);
             at.scale[lane] = (ends.high[lane] - cut * range - low) / shape.grid.max;
             at.min[lane] = -low;
         } else {
@@ -254,6 +268,7 @@ fn start_at<const MIN: bool, const L: usize>(
 
 /// Chooses d by the error that it causes through the scales, then dmin by that of the offsets
 /// which suit these scales.
+#[inline(always)]
 fn quantize<const MIN: bool, const L: usize>(fit: &Fit<L>, shape: &Shape) -> Found<L> {
     let (target, _) = fit.refined::<MIN>(0.0);
     let weight = std::array::from_fn(|lane| if MIN { fit.spread(lane) } else { fit.qq[lane] });
@@ -261,7 +276,7 @@ fn quantize<const MIN: bool, const L: usize>(fit: &Fit<L>, shape: &Shape) -> Fou
     let mut found = Found { d, dmin: f16::ZERO, scales, mins: [0.0; L] };
     if MIN {
         let scales = found.params().scale;
-        let mins = std::array::from_fn(|lane| fit.best_min(lane, scales[lane]).max(0.0));
+        let mins = std::array::from_fn(|lane| largest(fit.best_min(lane, scales[lane]), 0.0));
         (found.dmin, found.mins) = nearest_step(&mins, &[1.0; L], shape.mins);
         settle::<L>(fit, &target, shape, &mut found);
     }
@@ -271,15 +286,16 @@ fn quantize<const MIN: bool, const L: usize>(fit: &Fit<L>, shape: &Shape) -> Fou
 /// The f16 step whose multiples are nearest to `numbers`, by squared error times `weight`, and
 /// these multiples. Tried are steps that put the largest number at the end of the grid and
 /// below, every quarter of an integer.
+#[inline(always)]
 fn nearest_step<const L: usize>(
     numbers: &Lanes<L>,
     weight: &Lanes<L>,
     grid: Grid,
 ) -> (f16, Lanes<L>) {
     const STEPS: usize = 32;
-    let largest = numbers.iter().fold(0.0_f32, |largest, number| largest.max(number.abs()));
+    let end = numbers.map(f32::abs).into_iter().fold(0.0, largest);
     let inverses: [f32; STEPS] =
-        std::array::from_fn(|i| (grid.max + 0.5 - 0.25 * i as f32) * inverse(largest));
+        std::array::from_fn(|i| (grid.max + 0.5 - 0.25 * i as f32) * inverse(end));
     let steps = inverses.map(inverse);
     let mut costs = [0.0_f32; STEPS];
     for (&number, &weight) in numbers.iter().zip(weight) {
@@ -302,6 +318,7 @@ fn nearest_step<const L: usize>(
 
 /// Moves every lane to the best of the scales beside its `target`, each with the offset that
 /// suits it, for the integers of `fit`.
+#[inline(always)]
 fn settle<const L: usize>(fit: &Fit<L>, target: &Params<L>, shape: &Shape, found: &mut Found<L>) {
     let (d, dmin) = (found.d.to_f32(), found.dmin.to_f32());
     let (per_d, per_dmin) = (inverse(d), inverse(dmin));
@@ -319,6 +336,7 @@ fn settle<const L: usize>(fit: &Fit<L>, target: &Params<L>, shape: &Shape, found
 }
 
 /// The best of all integers around those found, with the values rounded anew for each.
+#[inline(always)]
 fn around<const MIN: bool, const L: usize>(
     rows: &[Lanes<L>],
     shape: &Shape,
@@ -340,6 +358,7 @@ fn around<const MIN: bool, const L: usize>(
 }
 
 /// d and dmin of least squares for all integers as they are.
+#[inline(always)]
 fn refit<const MIN: bool, const L: usize>(fit: &Fit<L>, found: &Found<L>) -> Found<L> {
     let [mut ss, mut sm, mut mm, mut by_d, mut by_dmin] = [0.0_f32; 5];
     for lane in 0..L {

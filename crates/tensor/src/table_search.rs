@@ -5,7 +5,7 @@
 //! to Σx² − (Σxt)² / Σt². So a scale is judged by what its numbers are worth at *their* best scale,
 //! in one pass over the values. The table is not symmetric: scales of both signs are tried.
 
-use crate::block::{finite_amax, out_of_range};
+use crate::block::{amax, finite_amax, out_of_range};
 use crate::dtype::nibbles::Halves;
 use crate::scale_search::{above, inverse};
 use crate::{DType, EncodeError};
@@ -56,12 +56,14 @@ pub(crate) struct Scales<const GROUPS: usize> {
 
 impl<const GROUPS: usize> Scales<GROUPS> {
     /// The scale of group `b`.
+    #[inline(always)]
     pub(crate) fn of(&self, b: usize) -> f32 {
         self.d.to_f32() * self.s[b]
     }
 
     /// Of these scales and their refinements those of least squared error that leave no error
     /// above `limit`; where there are none, `covering`.
+    #[inline(always)]
     pub(crate) fn refine(
         mut self,
         groups: &[[f32; GROUP]; GROUPS],
@@ -97,22 +99,26 @@ pub(crate) struct Sums {
 
 impl Sums {
     /// The scale of least squared error.
+    #[inline(always)]
     pub(crate) fn scale(self) -> f32 {
         if self.tt > 0.0 { self.xt / self.tt } else { 0.0 }
     }
 
     /// By how much that scale lowers the squared error.
+    #[inline(always)]
     fn gain(self) -> f32 {
         self.xt * self.scale()
     }
 
     /// With a group whose table values count `s` times.
+    #[inline(always)]
     pub(crate) fn plus(self, group: Self, s: f32) -> Self {
         Self { xt: self.xt + s * group.xt, tt: self.tt + s * s * group.tt }
     }
 }
 
 /// The numbers of greatest gain among the starts'.
+#[inline(always)]
 pub(crate) fn best_start(values: &[f32; GROUP]) -> Sums {
     let extreme = values.iter().fold(0.0_f32, |m, &v| if v.abs() > m.abs() { v } else { m });
     let mut best = Sums::default();
@@ -154,6 +160,7 @@ fn fit(values: &[f32; GROUP], scale: f32) -> Fit {
 }
 
 /// The numbers of the table values nearest to the group's under `scale`, two to a byte.
+#[inline(always)]
 pub(crate) fn quantize(values: &[f32; GROUP], scale: f32) -> [u8; GROUP / 2] {
     let inverse = inverse(scale);
     Halves::pack(
@@ -163,6 +170,7 @@ pub(crate) fn quantize(values: &[f32; GROUP], scale: f32) -> [u8; GROUP / 2] {
 }
 
 /// The table value nearest to `position`.
+#[inline(always)]
 fn nearest(position: f32) -> f32 {
     // Two sums, so that an addition need not wait for all those before it.
     let (low, high) = STEPS.split_at(8);
@@ -179,6 +187,7 @@ fn nearest(position: f32) -> f32 {
 ///
 /// # Errors
 /// The first value that is not finite, or the largest one if the scale is past half precision.
+#[inline(always)]
 pub(crate) fn covering_scale(dtype: DType, values: &[f32], reach: f32) -> Result<f16, EncodeError> {
     finite_amax(values)?;
     let scale = covering(values, reach);
@@ -186,10 +195,10 @@ pub(crate) fn covering_scale(dtype: DType, values: &[f32], reach: f32) -> Result
 }
 
 /// The largest magnitude divided by `reach`, rounded up to half precision.
+#[inline(always)]
 pub(crate) fn covering(values: &[f32], reach: f32) -> f16 {
-    let amax = values.iter().fold(0.0_f32, |amax, value| amax.max(value.abs()));
     // In single precision the quotient of a denormal could be zero.
-    above(f64::from(amax) / f64::from(reach))
+    above(f64::from(amax(values)) / f64::from(reach))
 }
 
 #[cfg(test)]

@@ -70,6 +70,15 @@ impl<'a> TensorView<'a> {
         self.dtype().decode(self.row_bytes(rows)?, out)
     }
 
+    /// The bytes of a range of columns of one row.
+    ///
+    /// # Errors
+    /// When the tensor does not have this row, the range is past the row, or cuts a block.
+    pub fn column_bytes(&self, row: usize, columns: Range<usize>) -> Result<&'a [u8], TensorError> {
+        let bytes = self.row_bytes(row..row.saturating_add(1))?;
+        Ok(&bytes[self.layout.column_bytes(columns)?])
+    }
+
     /// Decodes a range of columns of one row into `out`, which has exactly their elements.
     ///
     /// # Errors
@@ -80,9 +89,7 @@ impl<'a> TensorView<'a> {
         columns: Range<usize>,
         out: &mut [f32],
     ) -> Result<(), TensorError> {
-        let bytes = self.row_bytes(row..row.saturating_add(1))?;
-        let range = self.layout.column_bytes(columns)?;
-        self.dtype().decode(&bytes[range], out)
+        self.dtype().decode(self.column_bytes(row, columns)?, out)
     }
 
     /// All values in single precision.

@@ -30,6 +30,7 @@ use crate::Kernels;
 use crate::integer::integer_types;
 use crate::kernels::BlockKernels;
 use crate::scalar::SCALAR;
+use crate::task::Target;
 use apr_tensor::DType;
 use integer::integer_kernels;
 use std::arch::x86_64::{
@@ -40,6 +41,7 @@ use std::arch::x86_64::{
 #[allow(clippy::needless_update, reason = "a new entry of the table is scalar until it is here")]
 pub(crate) const AVX2: Kernels = Kernels {
     name: "avx2",
+    target: Target::Avx2,
     rows: &[
         (DType::F32, BlockKernels { dot: f32::dot, decode: f32::decode }),
         (DType::F16, BlockKernels { dot: f16::dot, decode: f16::decode }),

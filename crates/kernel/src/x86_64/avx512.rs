@@ -4,6 +4,11 @@ mod panel;
 
 use super::avx2::AVX2;
 use crate::Kernels;
+use crate::task::Target;
 
-pub(crate) const AVX512: Kernels =
-    Kernels { name: "avx512", multiply_panel: panel::multiply_panel, ..AVX2 };
+pub(crate) const AVX512: Kernels = Kernels {
+    name: "avx512",
+    target: Target::Avx512,
+    multiply_panel: panel::multiply_panel,
+    ..AVX2
+};

@@ -29,10 +29,12 @@ impl Block for BlockF32 {
     const ELEMS: usize = 1;
     const WORDS: &'static [Words] = &[Words::one(0, 4)];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         out[0] = self.0.get();
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         finite_amax(values)?;
         Ok(Self(F32::new(values[0])))
@@ -44,10 +46,12 @@ impl Block for BlockF16 {
     const ELEMS: usize = 1;
     const WORDS: &'static [Words] = &[Words::one(0, 2)];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         out[0] = f16::from_bits(self.0.get()).to_f32();
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let rounded = f16::from_f32(values[0]);
         check_rounded(values, rounded.is_finite(), Self::DTYPE)?;
@@ -55,6 +59,7 @@ impl Block for BlockF16 {
     }
 
     /// Half a unit in the last place: 2⁻¹¹ of the value, or half the smallest subnormal, 2⁻²⁵.
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         (values[0].abs() * f32::powi(2.0, -11)).max(f32::powi(2.0, -25))
     }
@@ -65,10 +70,12 @@ impl Block for BlockBF16 {
     const ELEMS: usize = 1;
     const WORDS: &'static [Words] = &[Words::one(0, 2)];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         out[0] = bf16::from_bits(self.0.get()).to_f32();
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let rounded = bf16::from_f32(values[0]);
         check_rounded(values, rounded.is_finite(), Self::DTYPE)?;
@@ -76,11 +83,13 @@ impl Block for BlockBF16 {
     }
 
     /// Half a unit in the last place: 2⁻⁸ of the value, or half the smallest subnormal, 2⁻¹³⁴.
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         (values[0].abs() * f32::powi(2.0, -8)).max(f32::powi(2.0, -134))
     }
 }
 
+#[inline(always)]
 fn check_rounded(values: &[f32], finite: bool, dtype: DType) -> Result<(), EncodeError> {
     finite_amax(values)?;
     if finite {

@@ -36,10 +36,12 @@ impl Block for BlockIQ4_NL {
     const KEEPS_ZERO: bool = false;
     const WORDS: &'static [Words] = &[Words::one(0, 2)];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         decode_table(&self.qs, &TABLE, f16::from_bits(self.d.get()).to_f32(), out);
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let covering = covering_scale(Self::DTYPE, values, REACH)?;
         let (groups, _) = values.as_chunks::<GROUP>();
@@ -52,6 +54,7 @@ impl Block for BlockIQ4_NL {
 
     /// Half the widest gap of the table under the scale that puts the largest magnitude at the
     /// table's shorter end. No scale is taken that breaks it, and that one does not.
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         // The last factor is the rounding of the errors that the search compares.
         HALF_GAP * covering(values, REACH).to_f32() * (1.0 + f32::EPSILON)

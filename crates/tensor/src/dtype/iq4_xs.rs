@@ -50,6 +50,7 @@ impl Block for BlockIQ4_XS {
     const KEEPS_ZERO: bool = false;
     const WORDS: &'static [Words] = &[Words { at: 0, width: 2, count: 2 }];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         let d = f16::from_bits(self.d.get()).to_f32();
         for (b, (out, qs)) in out.chunks_exact_mut(GROUP).zip(&self.qs).enumerate() {
@@ -57,6 +58,7 @@ impl Block for BlockIQ4_XS {
         }
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let covering = covering_scale(Self::DTYPE, values, REACH * SCALES.max)?;
         let (groups, _) = values.as_chunks::<GROUP>();
@@ -70,6 +72,7 @@ impl Block for BlockIQ4_XS {
     /// Half the widest gap of the table under the largest scale of a group, when the scale of the
     /// scales is the smallest with which the block's largest magnitude is at the table's shorter
     /// end or before it. No scales are taken that break it, and these do not.
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         let scale = covering(values, REACH * SCALES.max).to_f32();
         // The last factor is the rounding of the errors that the search compares.
@@ -80,12 +83,14 @@ impl Block for BlockIQ4_XS {
 impl BlockIQ4_XS {
     /// The scale of group `b`, −32 to 31.
     #[must_use]
+    #[inline(always)]
     pub fn scale(&self, b: usize) -> i8 {
         let high = (self.scales_h.get() >> (2 * b) & 3) as u8;
         (high << 4 | nibble(&self.scales_l, b)).cast_signed() - 32
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 63")]
+    #[inline(always)]
     fn pack(groups: &[[f32; GROUP]; GROUPS], scales: &Scales<GROUPS>) -> Self {
         let stored = scales.s.map(|s| (s - SCALES.min) as u8);
         let high = (0..GROUPS).map(|b| u16::from(stored[b] >> 4) << (2 * b)).sum();
@@ -99,6 +104,7 @@ impl BlockIQ4_XS {
 }
 
 /// The smallest scales under which no value is past the table, whatever its sign.
+#[inline(always)]
 fn covering_scales(groups: &[[f32; GROUP]; GROUPS], d: f16) -> Scales<GROUPS> {
     let inverse = inverse(d.to_f32() * REACH);
     let s = groups.each_ref().map(|values| {
@@ -110,6 +116,7 @@ fn covering_scales(groups: &[[f32; GROUP]; GROUPS], d: f16) -> Scales<GROUPS> {
 
 /// The scale of scales that holds the groups' own best ones most nearly: a group's squared error
 /// grows by Σt² times the squared difference of its scale from its best one.
+#[inline(always)]
 fn shared_scale(best: &[Sums; GROUPS]) -> Scales<GROUPS> {
     let wanted = best.map(Sums::scale);
     let largest = wanted.iter().fold(0.0_f32, |m, &v| if v.abs() > m.abs() { v } else { m });

@@ -15,12 +15,14 @@ pub(crate) type Bit2 = Plane<1, 32, 2>;
 pub(crate) type Bit4 = Plane<1, 32, 4>;
 
 /// The value of a half-precision field.
+#[inline(always)]
 pub(crate) fn half(bits: U16) -> f32 {
     f16::from_bits(bits.get()).to_f32()
 }
 
 /// Writes `scale · (q − zero) − min` for `L` sub-blocks of `N` elements, whose scales and offsets
 /// are given.
+#[inline(always)]
 pub(crate) fn expand_all<const L: usize, const N: usize>(
     q: &[u8; ELEMS],
     zero: f32,
@@ -40,6 +42,7 @@ pub(crate) fn expand_all<const L: usize, const N: usize>(
 ///      hhssssss   HHmmmmmm    MMMMSSSS     scale j: s of byte j, offset j: m of byte 4+j
 ///                                          scale 4+j: hhSSSS, offset 4+j: HHMMMM
 /// ```
+#[inline(always)]
 pub(crate) fn unpack_scales(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
     let (mut scales, mut mins) = ([0; 8], [0; 8]);
     for j in 0..4 {
@@ -51,6 +54,7 @@ pub(crate) fn unpack_scales(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
 }
 
 /// The inverse of [`unpack_scales`].
+#[inline(always)]
 pub(crate) fn pack_scales(scales: &[u8; 8], mins: &[u8; 8]) -> [u8; 12] {
     let mut packed = [0; 12];
     for j in 0..4 {

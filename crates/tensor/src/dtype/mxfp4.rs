@@ -40,6 +40,7 @@ impl Block for BlockMXFP4 {
     const ELEMS: usize = ELEMS;
     const WORDS: &'static [Words] = &[];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         decode_table(&self.qs, &TABLE, power(i32::from(self.e) - 128), out);
     }
@@ -47,6 +48,7 @@ impl Block for BlockMXFP4 {
     /// Of the two exponents that can be best, the one with the smaller squared error: the table
     /// ends at 12 units, the largest magnitude is 8 to 16 of the smaller one and 4 to 8 of the
     /// other.
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let e = exponent(finite_amax(values)?);
         let units = in_units(values, e);
@@ -62,6 +64,7 @@ impl Block for BlockMXFP4 {
     /// widest gap of the table, or what m exceeds its end by, m − 12u. Doubling the unit, the
     /// widest gap that is met is still 4u. No value moves by more than itself, because zero is in
     /// the table.
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         let amax = values.iter().fold(0.0_f32, |amax, value| amax.max(value.abs()));
         let unit = power(i32::from(exponent(amax)) - 128);
@@ -71,11 +74,13 @@ impl Block for BlockMXFP4 {
 
 /// The largest exponent for which the largest magnitude has 8 units or more, 0 if none has.
 #[allow(clippy::cast_possible_truncation, reason = "eight bits of exponent, the sign is zero")]
+#[inline(always)]
 fn exponent(amax: f32) -> u8 {
     ((amax.to_bits() >> 23) as u8).saturating_sub(2)
 }
 
 /// The values divided by 2^(e − 128), in two steps because that may be past single precision.
+#[inline(always)]
 fn in_units(values: &[f32], e: u8) -> [f32; ELEMS] {
     let exponent = 128 - i32::from(e);
     let (first, second) = (power(exponent / 2), power(exponent - exponent / 2));
@@ -87,6 +92,7 @@ fn in_units(values: &[f32], e: u8) -> [f32; ELEMS] {
 }
 
 /// The magnitude in the table that is nearest to a value's.
+#[inline(always)]
 fn nearest(value: f32) -> f32 {
     let magnitude = value.abs().min(f32::from(TABLE[7]));
     // The gap between neighbours is 1 up to 4, then half the power of two below the value.
@@ -96,6 +102,7 @@ fn nearest(value: f32) -> f32 {
 }
 
 /// Squared error of the values, in units.
+#[inline(always)]
 fn cost(values: &[f32; ELEMS]) -> f32 {
     let mut cost = [0.0_f32; LANES];
     for values in values.as_chunks::<LANES>().0 {
@@ -108,6 +115,7 @@ fn cost(values: &[f32; ELEMS]) -> f32 {
 }
 
 /// The number of the nearest value: how many positive ones are not past it, and the sign.
+#[inline(always)]
 fn code(value: f32) -> u8 {
     let nearest = nearest(value);
     let code: u8 = TABLE[1..8].iter().map(|&entry| u8::from(nearest >= f32::from(entry))).sum();
@@ -115,6 +123,7 @@ fn code(value: f32) -> u8 {
 }
 
 /// 2^`exponent`, for −128 to 127.
+#[inline(always)]
 fn power(exponent: i32) -> f32 {
     // The two smallest are subnormal: reached from the smallest normal one.
     let normal = exponent.max(-126);

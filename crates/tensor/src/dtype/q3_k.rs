@@ -52,6 +52,7 @@ impl Block for BlockQ3_K {
     const ELEMS: usize = ELEMS;
     const WORDS: &'static [Words] = &[Words::one(108, 2)];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         let d = half(self.d);
         let mut scales = [0; SUBS];
@@ -64,6 +65,7 @@ impl Block for BlockQ3_K {
         expand_all::<SUBS, { ELEMS / SUBS }>(&q, 4.0, (&scales, &[0.0; SUBS]), out);
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<false, SUBS, { ELEMS / SUBS }>(values, &SHAPE)?;
         let stored = found.scales.map(|scale| scale.wrapping_add(32));
@@ -79,6 +81,7 @@ impl Block for BlockQ3_K {
         })
     }
 
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         error_bound::<false, SUBS, { ELEMS / SUBS }>(values, &SHAPE)
     }

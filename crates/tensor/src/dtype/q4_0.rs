@@ -37,6 +37,7 @@ impl Block for BlockQ4_0 {
     const ELEMS: usize = ELEMS;
     const WORDS: &'static [Words] = &[Words::one(0, 2)];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         let d = f16::from_bits(self.d.get()).to_f32();
         let mut q = [0; ELEMS];
@@ -44,11 +45,13 @@ impl Block for BlockQ4_0 {
         expand(&q, out, |q| d * (q - 8.0));
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<false>(values, &SHAPE)?;
         Ok(Self { d: U16::new(found.d.to_bits()), qs: Halves::pack(&found.q) })
     }
 
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         error_bound::<false>(values, &SHAPE)
     }

@@ -43,6 +43,7 @@ impl Block for BlockQ4_1 {
     const KEEPS_ZERO: bool = false;
     const WORDS: &'static [Words] = &[Words { at: 0, width: 2, count: 2 }];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         let [d, m] = [self.d, self.m].map(|bits| f16::from_bits(bits.get()).to_f32());
         let mut q = [0; ELEMS];
@@ -50,12 +51,14 @@ impl Block for BlockQ4_1 {
         expand(&q, out, |q| d * q + m);
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<true>(values, &SHAPE)?;
         let [d, m] = [found.d, found.m].map(|number| U16::new(number.to_bits()));
         Ok(Self { d, m, qs: Halves::pack(&found.q) })
     }
 
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         error_bound::<true>(values, &SHAPE)
     }

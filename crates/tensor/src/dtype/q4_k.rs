@@ -48,6 +48,7 @@ impl Block for BlockQ4_K {
     const KEEPS_ZERO: bool = false;
     const WORDS: &'static [Words] = &[Words { at: 0, width: 2, count: 2 }];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         let (d, dmin) = (half(self.d), half(self.dmin));
         let (scales, mins) = unpack_scales(&self.scales);
@@ -57,6 +58,7 @@ impl Block for BlockQ4_K {
         expand_all::<SUBS, { ELEMS / SUBS }>(&q, 0.0, params, out);
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<true, SUBS, { ELEMS / SUBS }>(values, &SHAPE)?;
         Ok(Self {
@@ -67,6 +69,7 @@ impl Block for BlockQ4_K {
         })
     }
 
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         error_bound::<true, SUBS, { ELEMS / SUBS }>(values, &SHAPE)
     }

@@ -41,6 +41,7 @@ impl Block for BlockQ5_0 {
     // To GGML the four bytes of `qh` are one number.
     const WORDS: &'static [Words] = &[Words::one(0, 2), Words::one(2, 4)];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         let d = f16::from_bits(self.d.get()).to_f32();
         let mut q = [0; ELEMS];
@@ -49,6 +50,7 @@ impl Block for BlockQ5_0 {
         expand(&q, out, |q| d * (q - 16.0));
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<false>(values, &SHAPE)?;
         Ok(Self {
@@ -58,6 +60,7 @@ impl Block for BlockQ5_0 {
         })
     }
 
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         error_bound::<false>(values, &SHAPE)
     }

@@ -51,6 +51,7 @@ impl Block for BlockQ5_K {
     const KEEPS_ZERO: bool = false;
     const WORDS: &'static [Words] = &[Words { at: 0, width: 2, count: 2 }];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         let (d, dmin) = (half(self.d), half(self.dmin));
         let (scales, mins) = unpack_scales(&self.scales);
@@ -61,6 +62,7 @@ impl Block for BlockQ5_K {
         expand_all::<SUBS, { ELEMS / SUBS }>(&q, 0.0, params, out);
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<true, SUBS, { ELEMS / SUBS }>(values, &SHAPE)?;
         Ok(Self {
@@ -72,6 +74,7 @@ impl Block for BlockQ5_K {
         })
     }
 
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         error_bound::<true, SUBS, { ELEMS / SUBS }>(values, &SHAPE)
     }

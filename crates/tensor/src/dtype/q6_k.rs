@@ -51,6 +51,7 @@ impl Block for BlockQ6_K {
     const ELEMS: usize = ELEMS;
     const WORDS: &'static [Words] = &[Words::one(208, 2)];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         let d = half(self.d);
         let mut q = [0; ELEMS];
@@ -64,6 +65,7 @@ impl Block for BlockQ6_K {
         );
     }
 
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let found = encode::<false, SUBS, { ELEMS / SUBS }>(values, &SHAPE)?;
         Ok(Self {
@@ -74,6 +76,7 @@ impl Block for BlockQ6_K {
         })
     }
 
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
         error_bound::<false, SUBS, { ELEMS / SUBS }>(values, &SHAPE)
     }

@@ -7,7 +7,8 @@
 //! Layout and rounding are those of the GGML reference (`quantize_row_q8_0_ref`): the integers
 //! are rounded against the scale in single precision, the scale is stored in half precision.
 
-use crate::block::{Block, Words, finite_amax, out_of_range};
+use crate::block::{Block, Words, amax, finite_amax, out_of_range};
+use crate::scale_search::Grid;
 use crate::{DType, EncodeError};
 use half::f16;
 use zerocopy::little_endian::U16;
@@ -34,6 +35,7 @@ impl Block for BlockQ8_0 {
     const ELEMS: usize = ELEMS;
     const WORDS: &'static [Words] = &[Words::one(0, 2)];
 
+    #[inline(always)]
     fn decode(&self, out: &mut [f32]) {
         let d = f16::from_bits(self.d.get()).to_f32();
         for (out, &q) in out.iter_mut().zip(&self.qs) {
@@ -41,7 +43,7 @@ impl Block for BlockQ8_0 {
         }
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "rounded values lie within ±127")]
+    #[inline(always)]
     fn encode(values: &[f32]) -> Result<Self, EncodeError> {
         let amax = finite_amax(values)?;
         let scale = amax / QMAX;
@@ -53,19 +55,32 @@ impl Block for BlockQ8_0 {
         let inverse = Some(1.0 / scale).filter(|inverse| inverse.is_finite()).unwrap_or(0.0);
         let mut qs = [0; ELEMS];
         for (q, value) in qs.iter_mut().zip(values) {
-            *q = (value * inverse).round() as i8;
+            *q = nearest(value * inverse);
         }
         Ok(Self { d: U16::new(d.to_bits()), qs })
     }
 
     /// Half a step, plus what storing the step in half precision moves the largest value:
     /// 127 · max(step · 2⁻¹¹, 2⁻²⁵).
+    #[inline(always)]
     fn error_bound(values: &[f32]) -> f32 {
-        let step = values.iter().fold(0.0_f32, |amax, value| amax.max(value.abs())) / QMAX;
+        let step = amax(values) / QMAX;
         let scale_error = (step * f32::powi(2.0, -11)).max(f32::powi(2.0, -25));
         // The last factor is the rounding of this computation itself.
         (0.5 * step + QMAX * scale_error) * (1.0 + 16.0 * f32::EPSILON)
     }
+}
+
+/// The nearest integer, ties away from zero, of a number that rounds to ±127 at most: what `round`
+/// gives, without a call.
+#[inline(always)]
+fn nearest(value: f32) -> i8 {
+    let even = value + Grid::SHIFT - Grid::SHIFT;
+    // Half of the ties went toward zero; all distances are exact.
+    let toward_zero = value - even == 0.5_f32.copysign(value);
+    let nearest = if toward_zero { even + 1.0_f32.copysign(value) } else { even };
+    // The low bits of the sum are the integer.
+    (nearest + Grid::SHIFT).to_bits().to_le_bytes()[0].cast_signed()
 }
 
 #[cfg(test)]
@@ -87,6 +102,16 @@ mod tests {
         .map(i8::cast_unsigned)
         .to_vec();
         assert_eq!(bytes[2..], expected);
+    }
+
+    #[test]
+    #[allow(clippy::cast_possible_truncation, reason = "rounded values lie within ±127")]
+    fn rounding_is_that_of_the_standard_library() {
+        let ties = (-254..=254_i16).map(|halves| 0.5 * f32::from(halves));
+        let near = |tie: f32| [tie, tie.next_up(), tie.next_down(), tie + 0.2];
+        for value in ties.flat_map(near) {
+            assert_eq!(nearest(value), value.round() as i8, "{value}");
+        }
     }
 
     #[test]
