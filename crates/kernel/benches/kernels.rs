@@ -106,6 +106,7 @@ fn attend(bencher: Bencher<'_, '_>, table: &str) {
         values: CacheRows::F16(&cache),
         stride: head_dim,
         scale: 0.125,
+        softcap: None,
     };
     bencher
         .counter(ItemsCount::new(2 * queries.len() * positions))
