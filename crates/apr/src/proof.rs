@@ -183,19 +183,6 @@ struct Lane {
 }
 
 impl Lane {
-    /// Adds an element; returns 1 if it was zero and is not.
-    #[inline(always)]
-    fn add(&mut self, expected: f32, found: f32) -> u64 {
-        let (expected, found) = (f64::from(expected), f64::from(found));
-        let error = (expected - found).abs();
-        self.max_error = if error > self.max_error { error } else { self.max_error };
-        self.error_power += error * error;
-        self.signal_power += expected * expected;
-        self.source_zeros += u64::from(expected == 0.0);
-        self.zeros += u64::from(found == 0.0);
-        u64::from(expected == 0.0 && found != 0.0)
-    }
-
     #[inline(always)]
     fn merge(self, other: Self) -> Self {
         Self {
@@ -205,6 +192,48 @@ impl Lane {
             source_zeros: self.source_zeros + other.source_zeros,
             zeros: self.zeros + other.zeros,
         }
+    }
+}
+
+/// The same, for elements side by side: arrays of one quantity each, which are vectors.
+#[derive(Default)]
+struct Lanes {
+    max_error: [f64; LANES],
+    error_power: [f64; LANES],
+    signal_power: [f64; LANES],
+    source_zeros: [u64; LANES],
+    zeros: [u64; LANES],
+    /// Zeros of the source that are none any more.
+    lost_zeros: [u64; LANES],
+}
+
+impl Lanes {
+    /// Adds the first `count` of these elements.
+    #[inline(always)]
+    fn add(&mut self, count: usize, expected: &[f32; LANES], found: &[f32; LANES]) {
+        for lane in 0..count {
+            let (expected, found) = (f64::from(expected[lane]), f64::from(found[lane]));
+            let error = (expected - found).abs();
+            let max = self.max_error[lane];
+            self.max_error[lane] = if error > max { error } else { max };
+            self.error_power[lane] += error * error;
+            self.signal_power[lane] += expected * expected;
+            self.source_zeros[lane] += u64::from(expected == 0.0);
+            self.zeros[lane] += u64::from(found == 0.0);
+            self.lost_zeros[lane] += u64::from((expected == 0.0) & (found != 0.0));
+        }
+    }
+
+    #[inline(always)]
+    fn merged(&self) -> Lane {
+        let lanes: [Lane; LANES] = std::array::from_fn(|lane| Lane {
+            max_error: self.max_error[lane],
+            error_power: self.error_power[lane],
+            signal_power: self.signal_power[lane],
+            source_zeros: self.source_zeros[lane],
+            zeros: self.zeros[lane],
+        });
+        lanes.into_iter().fold(Lane::default(), Lane::merge)
     }
 }
 
@@ -315,18 +344,19 @@ struct Rule {
 #[inline(always)]
 fn compare_block(expected: &[f32], found: &[f32], rule: Rule) -> Result<Sums, usize> {
     let bound = f64::from(rule.bound);
-    let (mut lanes, mut lost_zeros) = ([Lane::default(); LANES], 0_u64);
+    let mut lanes = Lanes::default();
     let (expected_rows, expected_rest) = expected.as_chunks::<LANES>();
     let (found_rows, found_rest) = found.as_chunks::<LANES>();
     for (expected, found) in expected_rows.iter().zip(found_rows) {
-        for lane in 0..LANES {
-            lost_zeros += lanes[lane].add(expected[lane], found[lane]);
-        }
+        lanes.add(LANES, expected, found);
     }
-    for ((lane, &expected), &found) in lanes.iter_mut().zip(expected_rest).zip(found_rest) {
-        lost_zeros += lane.add(expected, found);
+    // Blocks of a single element.
+    if !expected_rest.is_empty() {
+        let padded = |rest: &[f32]| std::array::from_fn(|at| rest.get(at).copied().unwrap_or(1.0));
+        lanes.add(expected_rest.len(), &padded(expected_rest), &padded(found_rest));
     }
-    let lane = lanes.into_iter().fold(Lane::default(), Lane::merge);
+    let lost_zeros: u64 = lanes.lost_zeros.iter().sum();
+    let lane = lanes.merged();
     // The maximum passes over a NaN, the sum does not.
     if lane.max_error > bound || lane.error_power.is_nan() || (rule.keeps_zero && lost_zeros > 0) {
         return Err(first_wrong(expected, found, rule));

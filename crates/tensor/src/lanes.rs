@@ -13,6 +13,8 @@ pub(crate) type Lanes<const L: usize> = [f32; L];
 
 /// Lanes that are summed in one go: a vector of AVX2. More sums would not fit its registers.
 const WIDTH: usize = 8;
+/// Lanes that are summed in one go where there are fewer sums: a vector of AVX-512.
+const WIDE: usize = 16;
 
 /// Scale and offset of every lane. Types without offsets keep `min` at zero.
 #[derive(Debug, Clone, Copy)]
@@ -65,21 +67,33 @@ impl<const L: usize> Fit<L> {
         let zero = [0.0; L];
         let n = rows.len() as f32;
         let mut fit = Self { at, rr: zero, rq: zero, r: zero, qq: zero, q: zero, n };
-        for first in (0..L).step_by(WIDTH) {
-            fit.sum_lanes::<MIN>(rows, grid, first);
+        // Without offsets there are fewer sums, and a wider vector's fit too.
+        if !MIN && L.is_multiple_of(WIDE) {
+            for first in (0..L).step_by(WIDE) {
+                fit.sum_lanes::<MIN, WIDE>(rows, grid, first);
+            }
+        } else {
+            for first in (0..L).step_by(WIDTH) {
+                fit.sum_lanes::<MIN, WIDTH>(rows, grid, first);
+            }
         }
         fit
     }
 
     #[inline(always)]
-    fn sum_lanes<const MIN: bool>(&mut self, rows: &[Lanes<L>], grid: Grid, first: usize) {
-        let part = |lanes: &Lanes<L>| -> [f32; WIDTH] { std::array::from_fn(|i| lanes[first + i]) };
+    fn sum_lanes<const MIN: bool, const W: usize>(
+        &mut self,
+        rows: &[Lanes<L>],
+        grid: Grid,
+        first: usize,
+    ) {
+        let part = |lanes: &Lanes<L>| -> [f32; W] { std::array::from_fn(|i| lanes[first + i]) };
         let (scale, min) = (part(&self.at.scale), part(&self.at.min));
         let inverse = scale.map(inverse);
-        let [mut rr, mut rq, mut r_sum, mut qq, mut q_sum] = [[0.0_f32; WIDTH]; 5];
+        let [mut rr, mut rq, mut r_sum, mut qq, mut q_sum] = [[0.0_f32; W]; 5];
         for row in rows {
             let row = part(row);
-            for lane in 0..WIDTH {
+            for lane in 0..W {
                 let x = if MIN { row[lane] + min[lane] } else { row[lane] };
                 let q = grid.round(x * inverse[lane]);
                 let r = x - q * scale[lane];
@@ -92,7 +106,7 @@ impl<const L: usize> Fit<L> {
                 }
             }
         }
-        for lane in 0..WIDTH {
+        for lane in 0..W {
             let to = first + lane;
             (self.rr[to], self.rq[to], self.r[to]) = (rr[lane], rq[lane], r_sum[lane]);
             (self.qq[to], self.q[to]) = (qq[lane], q_sum[lane]);
