@@ -121,11 +121,15 @@ pub(crate) fn check_bytes(checkpoint: &Checkpoint, progress: &dyn Progress) -> R
         container.check_padding()?;
     }
     progress.begin(Step::Check, container.byte_len());
-    container.tensors().par_iter().try_for_each(|entry| {
-        container.check_hash(entry)?;
+    let check = |entry: &TensorEntry| {
+        let failure = container.check_hash(entry).err();
         progress.advance(units::size(entry.layout.byte_len()));
-        Ok::<_, Error>(())
-    })?;
+        failure
+    };
+    // The first by name, whichever thread finds one first.
+    if let Some(failure) = container.tensors().par_iter().find_map_first(check) {
+        return Err(failure.into());
+    }
     progress.end();
     Ok(())
 }
