@@ -59,15 +59,16 @@ fn encode_part(
     let step = source.rows_per_chunk();
     let mut bytes = vec![0; rows.len() * layout.row_bytes()];
     let chunk_bytes = step.saturating_mul(layout.row_bytes()).max(1);
-    let sums = bytes
+    let sums: Vec<Result<Sums, Error>> = bytes
         .par_chunks_mut(chunk_bytes)
         .enumerate()
         .map(|(chunk, bytes)| {
             let first = rows.start + chunk * step;
             encode_chunk(source, layout, first..(first + step).min(rows.end), bytes)
         })
-        .collect::<Result<_, _>>()?;
-    Ok((bytes, sums))
+        .collect();
+    // The first error in the order of the tensor, whichever thread meets one first.
+    Ok((bytes, sums.into_iter().collect::<Result<_, _>>()?))
 }
 
 fn encode_chunk(
