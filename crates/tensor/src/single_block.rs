@@ -18,6 +18,9 @@ pub(crate) const ELEMS: usize = 32;
 /// Elements that are compared side by side.
 const LANES: usize = 8;
 const GUESSES: usize = 16;
+/// How often guesses are fitted.
+const ROUNDS: usize = 2;
+
 /// What a type can express, and where to start.
 #[derive(Debug)]
 pub(crate) struct Shape {
@@ -27,8 +30,6 @@ pub(crate) struct Shape {
     /// With offsets, what is cut from the lower and the upper end of the range, relative to it;
     /// without, the first is the factor of extreme / grid.min.
     pub(crate) starts: [(f32, f32); GUESSES],
-    /// How often guesses are fitted.
-    pub(crate) rounds: usize,
 }
 
 /// A block, not yet packed.
@@ -149,7 +150,7 @@ fn guesses<const MIN: bool>(
     }
     let mut fit = Fit::new::<MIN>(&rows, shape.grid, starts::<MIN>(ends, shape));
     let (mut best, mut cost) = (Params::ZERO, [f32::INFINITY; GUESSES]);
-    for _ in 0..shape.rounds {
+    for _ in 0..ROUNDS {
         let (mut at, _) = fit.refined::<MIN>(f32::NEG_INFINITY);
         at.scale = at.scale.map(round_f16);
         if MIN {

@@ -17,12 +17,8 @@ use half::f16;
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-const SHAPE: Shape = Shape {
-    dtype: DType::Q4_0,
-    grid: Grid { min: -8.0, max: 7.0 },
-    starts: factors(0.8, 1.2),
-    rounds: 2,
-};
+const SHAPE: Shape =
+    Shape { dtype: DType::Q4_0, grid: Grid { min: -8.0, max: 7.0 }, starts: factors(0.8, 1.2) };
 
 /// 32 elements in 18 bytes.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

@@ -21,7 +21,6 @@ const SHAPE: Shape = Shape {
     dtype: DType::Q4_1,
     grid: Grid { min: 0.0, max: 15.0 },
     starts: pairs([-0.02, 0.01, 0.04, 0.07]),
-    rounds: 2,
 };
 
 /// 32 elements in 20 bytes.

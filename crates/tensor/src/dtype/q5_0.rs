@@ -17,12 +17,8 @@ use half::f16;
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-const SHAPE: Shape = Shape {
-    dtype: DType::Q5_0,
-    grid: Grid { min: -16.0, max: 15.0 },
-    starts: factors(0.86, 1.1),
-    rounds: 1,
-};
+const SHAPE: Shape =
+    Shape { dtype: DType::Q5_0, grid: Grid { min: -16.0, max: 15.0 }, starts: factors(0.86, 1.1) };
 pub(crate) type High = Plane<1, 1, 4>;
 
 /// 32 elements in 22 bytes.

@@ -22,7 +22,6 @@ const SHAPE: Shape = Shape {
     dtype: DType::Q5_1,
     grid: Grid { min: 0.0, max: 31.0 },
     starts: pairs([-0.01, 0.005, 0.02, 0.035]),
-    rounds: 2,
 };
 
 /// 32 elements in 24 bytes.
