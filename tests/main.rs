@@ -12,6 +12,7 @@ mod bench;
 mod checkpoints;
 mod cli;
 mod conversion;
+mod crash;
 mod defect;
 mod encoders;
 mod export;

@@ -2,7 +2,7 @@
 
 use crate::container::ContainerFile;
 use crate::size::to_u64;
-use crate::writer::NewFile;
+use crate::writer::{Destination, NewFile};
 use crate::{Container, FormatError, Hash128, Malformed, Metadata, NewTensor, TensorEntry, Writer};
 use crate::{apr, gguf, mmap, safetensors};
 use std::fs::{self, File};
@@ -94,14 +94,15 @@ impl Format {
     ///
     /// # Errors
     /// When the target cannot be written, or the format cannot hold a key or a tensor.
-    pub fn create(
+    pub fn create<'a>(
         &self,
-        target: &Path,
+        to: impl Into<Destination<'a>>,
         metadata: &Metadata,
         tensors: Vec<NewTensor>,
     ) -> Result<Writer, FormatError> {
-        let plan = (self.new_file)(metadata, tensors).map_err(FormatError::malformed(target))?;
-        Writer::create(target, plan)
+        let to = to.into();
+        let plan = (self.new_file)(metadata, tensors).map_err(FormatError::malformed(to.path))?;
+        Writer::create(to, plan)
     }
 
     /// The size in bytes of a file of this format, `target`, that was [created](Self::create) with
