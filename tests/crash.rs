@@ -54,10 +54,14 @@ impl FaultyDisk {
     /// Counts a call; whether it is the one with a short write.
     fn call(&self) -> io::Result<bool> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        match self.fault {
-            Fault::Errno(number) if call == self.at => Err(io::Error::from_raw_os_error(number)),
-            Fault::Kill if call >= self.at => Err(io::Error::from_raw_os_error(EIO)),
-            fault => Ok(fault == Fault::ShortWrite && call == self.at),
+        let failure = match self.fault {
+            Fault::Errno(number) => (call == self.at).then_some(number),
+            Fault::Kill => (call >= self.at).then_some(EIO),
+            Fault::ShortWrite => None,
+        };
+        match failure {
+            Some(number) => Err(io::Error::from_raw_os_error(number)),
+            None => Ok(self.fault == Fault::ShortWrite && call == self.at),
         }
     }
 
