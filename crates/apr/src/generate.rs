@@ -11,6 +11,7 @@ use crate::{Error, TextModel};
 use apr_model::Sampling;
 use output::Output;
 pub use profile::{OperationTime, Phase, Profile};
+use schemars::JsonSchema;
 use serde::Serialize;
 pub use speculation::Speculation;
 use std::io;
@@ -46,7 +47,7 @@ impl Default for Length {
 }
 
 /// Why a generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// The number of tokens that was asked for.
@@ -60,7 +61,7 @@ pub enum StopReason {
 }
 
 /// A continued text.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Generation {
     /// Generated tokens.
     pub tokens: Vec<u32>,

@@ -2,12 +2,13 @@
 
 use crate::units::{self, Table};
 use apr_model::{Operation, Usages};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
 
 /// Where the time of a generation went.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Profile {
     /// Until the first token was known.
     pub prefill: Phase,
@@ -16,7 +17,7 @@ pub struct Profile {
 }
 
 /// A part of a generation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Phase {
     /// Tokens that the phase is about: those of the prompt, or the generated ones after the first.
     pub tokens: usize,
@@ -29,7 +30,7 @@ pub struct Phase {
 }
 
 /// What an operation took.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct OperationTime {
     /// Its name.
     pub operation: &'static str,
