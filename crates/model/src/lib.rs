@@ -12,6 +12,7 @@ mod decoder;
 mod error;
 mod gguf;
 mod ops;
+mod profile;
 mod sample;
 mod weights;
 
@@ -22,4 +23,5 @@ pub use config::{Experts, ModelConfig, Residual, RopeConfig, RopeScaling, Window
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use gguf::{GgufKey, gguf_keys, hf_config};
+pub use profile::{Operation, Profile, Timer, Usage, Usages};
 pub use sample::{Sampler, Sampling, log_softmax_at};
