@@ -21,6 +21,7 @@ mod gguf;
 mod gguf_file;
 mod goldens;
 mod harness;
+mod mapped;
 mod profile;
 mod quality;
 mod recipes;

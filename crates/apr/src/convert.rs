@@ -156,7 +156,9 @@ fn convert_file(
             // What lies beside the target may belong to another model.
             written.describe_as(checkpoint);
         }
-        verify(&written, checkpoint, progress)
+        let proof = verify(&written, checkpoint, progress)?;
+        checkpoint.container().check_unchanged()?;
+        Ok::<_, Error>(proof)
     })?;
     proof.file = target.to_path_buf();
     proof.recipe.clone_from(&conversion.plan.recipe);

@@ -41,6 +41,7 @@ mod units;
 mod validate;
 mod verify;
 
+pub use apr_format::{check_closed_files, copy_files, explain_bus_errors};
 pub use apr_model::Sampling;
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
 pub use checkpoint::Checkpoint;

@@ -4,6 +4,7 @@ mod output;
 mod progress;
 mod verb;
 
+use apr::Error;
 use clap::Parser;
 use output::Output;
 use std::env;
@@ -19,6 +20,16 @@ struct Cli {
     /// Print exactly one JSON document on standard output
     #[arg(long, global = true)]
     json: bool,
+    /// Read model files into memory instead of mapping them: safe from other processes that write
+    /// to them
+    #[arg(long, global = true)]
+    no_mmap: bool,
+}
+
+/// What a verb found counts if the files that it read are still the same.
+fn unchanged(outcome: Outcome) -> Result<Outcome, Error> {
+    apr::check_closed_files()?;
+    Ok(outcome)
 }
 
 /// Prints what was asked for instead of a verb (help, version), or what is wrong with the command
@@ -49,7 +60,11 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let mut output = Output::new(cli.json || cli.verb.wants_json());
-    match cli.verb.run(&mut output) {
+    if cli.no_mmap {
+        apr::copy_files();
+    }
+    apr::explain_bus_errors();
+    match cli.verb.run(&mut output).and_then(unchanged) {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::Failure) => ExitCode::FAILURE,
         // Whoever read our output has enough of it.

@@ -27,11 +27,13 @@ struct Failure {
 /// Where a verb puts what it found.
 pub(crate) struct Output {
     json: bool,
+    /// Whether the document was printed.
+    printed: bool,
 }
 
 impl Output {
     pub(crate) const fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, printed: false }
     }
 
     /// Whether the one JSON document is wanted, and nothing else on standard output.
@@ -51,6 +53,7 @@ impl Output {
     /// Prints a JSON document.
     pub(crate) fn document(&mut self, document: &impl Serialize) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(document).map_err(io::Error::from);
+        self.printed = true;
         self.text(&(escape_c1(&text.map_err(Error::Output)?) + "\n"))
     }
 
@@ -87,7 +90,7 @@ impl Output {
     /// Says why a verb failed: a line on standard error, and the document if one is wanted.
     pub(crate) fn error(&mut self, error: &Error) {
         message(&format!("apr: {error}"));
-        if self.json {
+        if self.json && !self.printed {
             let (kind, tensor) = (error.kind(), error.tensor().map(ToOwned::to_owned));
             let error = Failure { kind, message: error.to_string(), tensor };
             // The reason is on standard error already; a closed pipe has no reader to tell.

@@ -1,5 +1,6 @@
 //! The content of a model file, whatever its format: metadata and tensors by name.
 
+use crate::mmap::OpenFile;
 use crate::open::PREFIX_BYTES;
 use crate::size::to_u64;
 use crate::{Certificate, FormatError, Hash128, Malformed};
@@ -52,13 +53,20 @@ pub struct ContainerFile {
     big_endian: bool,
     /// A copy with the tensors of a big-endian file in little-endian order, made on first use.
     swapped: OnceLock<SharedBytes>,
+    /// The file as it is held open; none of a pipe or of memory.
+    open: Option<OpenFile>,
 }
 
 impl ContainerFile {
     pub(crate) fn new(path: &Path, len: u64, memory: Option<SharedBytes>) -> Self {
         let (path, swapped) = (path.to_path_buf(), OnceLock::new());
-        let (data_start, prefix, big_endian) = (0, Vec::new(), false);
-        Self { path, len, data_start, prefix, memory, big_endian, swapped }
+        let (data_start, prefix, big_endian, open) = (0, Vec::new(), false, None);
+        Self { path, len, data_start, prefix, memory, big_endian, swapped, open }
+    }
+
+    /// The same, of a file that is held open.
+    pub(crate) fn held_open(self, open: OpenFile) -> Self {
+        Self { open: Some(open), ..self }
     }
 
     pub(crate) fn with_prefix(self, prefix: Vec<u8>) -> Self {
@@ -142,6 +150,13 @@ impl Container {
         }
         container.sort().map_err(FormatError::malformed(path))?;
         Ok(container)
+    }
+
+    /// # Errors
+    /// Names the first of its files that another process wrote to since it was opened.
+    pub fn check_unchanged(&self) -> Result<(), FormatError> {
+        let mut open = self.files.iter().filter_map(|file| file.open.as_ref());
+        open.try_for_each(OpenFile::check_unchanged)
     }
 
     /// Name of the format: that of its row in [`FORMATS`](crate::FORMATS).

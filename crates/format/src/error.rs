@@ -34,6 +34,12 @@ pub enum FormatError {
         /// The target.
         path: PathBuf,
     },
+    /// Another process wrote to a file while it was in use.
+    #[error("{}: changed while it was read; nothing that was computed from it counts: try again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process has the target in work.
     #[error("{}: another process is writing this file; wait for it, or choose another output", path.display())]
     Busy {
@@ -69,6 +75,7 @@ impl FormatError {
             | Self::UnknownFormat { .. }
             | Self::NoWeights { .. }
             | Self::NotAFile { .. }
+            | Self::Changed { .. }
             | Self::Busy { .. } => None,
         }
     }

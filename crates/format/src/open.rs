@@ -148,7 +148,7 @@ fn map_file(path: &Path) -> Result<(&'static Format, Container), FormatError> {
         let source = io::Error::new(io::ErrorKind::Unsupported, "not a regular file");
         return Err(FormatError::Io { path: path.to_path_buf(), source });
     }
-    let memory = mmap::map(path)?;
+    let (memory, open_file) = mmap::open(path)?;
     let bytes = (*memory).as_ref();
     let len = to_u64(bytes.len());
     let prefix = bytes.get(..PREFIX_BYTES).unwrap_or(bytes);
@@ -156,7 +156,7 @@ fn map_file(path: &Path) -> Result<(&'static Format, Container), FormatError> {
     let malformed = |cause| FormatError::Malformed { path: path.to_path_buf(), cause };
     let parsed = (format.parse)(bytes).map_err(malformed)?;
     check_len(&parsed.file_len, len).map_err(malformed)?;
-    let file = ContainerFile::new(path, len, Some(memory));
+    let file = ContainerFile::new(path, len, Some(memory)).held_open(open_file);
     Ok((format, container(format, parsed, file).map_err(malformed)?))
 }
 
