@@ -8,9 +8,10 @@
 use crate::float::{FEW_TOKENS, FloatOperands, LANES, PANEL_COLS};
 use apr_tensor::Block;
 use std::arch::x86_64::{
-    __m256, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_permute2f128_ps, _mm256_setzero_ps,
-    _mm256_shuffle_ps, _mm256_storeu_ps,
+    _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_loadu_ps, _mm256_permute2f128_ps,
+    _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps,
 };
+use std::hint::black_box;
 use std::ops::Range;
 
 /// A vector of an instruction set, which the CPU must have wherever a method is called.
@@ -25,8 +26,8 @@ pub(super) trait Vector: Copy {
     unsafe fn load(values: *const f32) -> Self;
     /// `self * factor + term`, rounded once.
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
-    /// Eight lanes: these, or the sums of the lower and the upper half.
-    unsafe fn eight(self) -> __m256;
+    /// Writes `LEN` elements, wherever they lie.
+    unsafe fn store(self, out: *mut f32);
 }
 
 /// How an instruction set reads a type of weights.
@@ -93,9 +94,10 @@ unsafe fn multiply_strip<V: Vector, W: Widen<V>>(strip: &Strip<'_>, sums: &mut [
             1 => strip.multiply::<V, W, ROWS, 1>(sums),
             2 => strip.multiply::<V, W, ROWS, 2>(sums),
             3 => strip.multiply::<V, W, ROWS, 3>(sums),
-            4 => strip.multiply::<V, W, ROWS, 4>(sums),
-            5 => strip.multiply::<V, W, ROWS, 5>(sums),
-            _ => strip.multiply::<V, W, ROWS, 6>(sums),
+            4 if V::TOKENS >= 4 => strip.multiply::<V, W, ROWS, 4>(sums),
+            5 if V::TOKENS >= 5 => strip.multiply::<V, W, ROWS, 5>(sums),
+            6 if V::TOKENS >= 6 => strip.multiply::<V, W, ROWS, 6>(sums),
+            count => unreachable!("{count} inputs in a tile"),
         }
     }
 }
@@ -129,11 +131,11 @@ impl Strip<'_> {
                 ahead: operands.weights.as_ptr().wrapping_add(ahead),
             };
             // SAFETY: rows and inputs have these columns.
-            let eights = unsafe { tile.multiply::<V, W>() };
-            let count = rows.len().min(rows.end - row);
-            for (first, eights) in (0..).step_by(8 / ROWS).zip(eights.as_flattened().chunks(8)) {
+            let lanes = unsafe { tile.multiply::<V, W>() };
+            let count = rows.end - row;
+            for (first, lanes) in (0..).step_by(8 / ROWS).zip(lanes.as_flattened().chunks(8)) {
                 // SAFETY: the caller vouches for the CPU.
-                let found = unsafe { added(eights) };
+                let found = unsafe { added(lanes) };
                 for (t, found) in (first..TOKENS).zip(found.as_chunks::<ROWS>().0) {
                     let sums = &mut sums[(token + t) * operands.rows + row..];
                     add(sums, found, count);
@@ -164,37 +166,38 @@ struct Tile<const ROWS: usize, const TOKENS: usize> {
 }
 
 impl<const ROWS: usize, const TOKENS: usize> Tile<ROWS, TOKENS> {
-    /// Eight lanes of each product.
+    /// The lanes of each product.
     ///
     /// # Safety
     /// The weights and inputs must have the columns, and the CPU the instruction set.
     #[inline(always)]
-    unsafe fn multiply<V: Vector, W: Widen<V>>(&self) -> [[__m256; ROWS]; TOKENS] {
-        // SAFETY: the loops end where fewer columns are left than a vector has, and those are
-        // copied.
-        unsafe {
-            let mut eights = [[_mm256_setzero_ps(); ROWS]; TOKENS];
-            // Shorter vectors take the lanes one part after the other, for want of registers.
-            for first in (0..LANES).step_by(V::LEN) {
+    unsafe fn multiply<V: Vector, W: Widen<V>>(&self) -> [[[f32; LANES]; ROWS]; TOKENS] {
+        let mut lanes = [[[0.0; LANES]; ROWS]; TOKENS];
+        // Shorter vectors take the lanes one part after the other, for want of registers.
+        let mut first = 0;
+        while first < LANES {
+            // SAFETY: the loop ends where fewer columns are left than a vector has, and those are
+            // copied. A vector of lanes begins at `first`.
+            unsafe {
                 let mut acc = [[V::zero(); ROWS]; TOKENS];
                 let mut k = first;
                 while k + V::LEN <= self.cols {
                     accumulate::<V, W, ROWS, TOKENS>(&mut acc, self.weights, self.inputs, k);
-                    if first == 0 {
-                        self.prefetch(k * ROWS * size_of::<W>(), LANES * ROWS * size_of::<W>());
-                    }
+                    self.prefetch(k * ROWS * size_of::<W>(), V::LEN * ROWS * size_of::<W>());
                     k += LANES;
                 }
                 if k < self.cols {
                     self.multiply_rest::<V, W>(&mut acc, k);
                 }
-                for (eights, acc) in eights.as_flattened_mut().iter_mut().zip(acc.as_flattened()) {
-                    let eight = acc.eight();
-                    *eights = if first == 0 { eight } else { _mm256_add_ps(*eights, eight) };
+                for (lanes, acc) in lanes.as_flattened_mut().iter_mut().zip(acc.as_flattened()) {
+                    acc.store(lanes.as_mut_ptr().add(first));
                 }
             }
-            eights
+            // One loop for all parts: compilers that see two keep the sums of the first in
+            // registers that the second needs.
+            first = if V::LEN == LANES { LANES } else { black_box(first + V::LEN) };
         }
+        lanes
     }
 
     /// The last columns, from `k` on, and zeros.
@@ -258,17 +261,19 @@ unsafe fn accumulate<V: Vector, W: Widen<V>, const ROWS: usize, const TOKENS: us
     }
 }
 
-/// The sums of the lanes of up to eight vectors.
+/// The sums of the lanes of up to eight products.
 ///
 /// # Safety
 /// The CPU must have AVX.
 #[inline(always)]
-unsafe fn added(vectors: &[__m256]) -> [f32; 8] {
-    // SAFETY: the caller vouches for the CPU, and the array is the 32 bytes that are written.
+unsafe fn added(lanes: &[[f32; LANES]]) -> [f32; 8] {
+    // SAFETY: the caller vouches for the CPU, and the arrays are the bytes that are read and
+    // written.
     unsafe {
         let mut v = [_mm256_setzero_ps(); 8];
-        for (v, vector) in v.iter_mut().zip(vectors) {
-            *v = *vector;
+        for (v, lanes) in v.iter_mut().zip(lanes) {
+            let (low, high) = (lanes.as_ptr(), lanes.as_ptr().add(8));
+            *v = _mm256_add_ps(_mm256_loadu_ps(low), _mm256_loadu_ps(high));
         }
         let mut fours = [_mm256_setzero_ps(); 4];
         for (i, four) in fours.iter_mut().enumerate() {

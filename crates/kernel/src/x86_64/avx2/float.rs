@@ -6,7 +6,7 @@ use super::super::load;
 use crate::float::FloatOperands;
 use crate::scalar::blocks;
 use std::arch::x86_64::{
-    __m256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
+    __m256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
 };
 use zerocopy::IntoBytes;
 
@@ -55,8 +55,9 @@ impl Vector for __m256 {
     }
 
     #[inline(always)]
-    unsafe fn eight(self) -> __m256 {
-        self
+    unsafe fn store(self, out: *mut f32) {
+        // SAFETY: the caller vouches for the elements and for the CPU.
+        unsafe { _mm256_storeu_ps(out, self) }
     }
 }
 

@@ -5,12 +5,11 @@ use super::super::float::{self, Vector, Widen};
 use crate::float::FloatOperands;
 use apr_tensor::{BlockBF16, BlockF16, BlockF32};
 use std::arch::x86_64::{
-    __m256, __m512, _mm256_add_ps, _mm256_loadu_si256, _mm512_castps512_ps256, _mm512_castsi512_ps,
-    _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_extractf32x8_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_setzero_ps, _mm512_slli_epi32,
+    __m512, _mm256_loadu_si256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
 };
 
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512dq")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl")]
 pub(super) fn multiply<W: Widen<__m512>>(operands: FloatOperands<'_>, sums: &mut [f32]) {
     // SAFETY: this function is compiled for the instruction set.
     unsafe { float::multiply::<__m512, W>(operands, sums) }
@@ -39,9 +38,9 @@ impl Vector for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn eight(self) -> __m256 {
-        // SAFETY: the caller vouches for the CPU.
-        unsafe { _mm256_add_ps(_mm512_castps512_ps256(self), _mm512_extractf32x8_ps::<1>(self)) }
+    unsafe fn store(self, out: *mut f32) {
+        // SAFETY: the caller vouches for the elements and for the CPU.
+        unsafe { _mm512_storeu_ps(out, self) }
     }
 }
 
