@@ -47,7 +47,9 @@ pub use checkpoint::Checkpoint;
 pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
 pub use error::Error;
 pub use eval::{EvalOptions, Evaluation, evaluate};
-pub use generate::{Generate, Generation, Length, StopReason};
+pub use generate::{
+    Generate, Generation, Length, OperationTime, Phase, Profile, Speculation, StopReason,
+};
 pub use hub::{CachedModel, CachedModels, list};
 pub use inspect::{Inspection, TensorList, inspect, tensors};
 pub use plan::{Plan, PlannedTensor};

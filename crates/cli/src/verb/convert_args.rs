@@ -3,7 +3,8 @@
 use crate::Outcome;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, ConvertOptions, Error, Recipe, Requantize, TypeOverride};
+use apr::{Checkpoint, ConvertOptions, Error, Plan, Proof, Recipe, Requantize, TypeOverride};
+use schemars::JsonSchema;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -22,9 +23,22 @@ pub(crate) struct ConvertArgs {
     /// without one becomes a Hugging Face folder
     #[arg(short, long, value_name = "FILE", required_unless_present = "plan")]
     output: Option<PathBuf>,
+    /// Continue behind the last proven tensor of an interrupted conversion to the same file, and
+    /// keep what is written if this one fails; the file is the same, byte for byte
+    #[arg(long)]
+    resume: bool,
     /// Show what would be written, tensor by tensor and to the byte, and write nothing
     #[arg(long)]
     plan: bool,
+}
+
+/// What such a verb reports: the proof of the file, or the plan of it.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is needed")]
+pub(crate) enum Converted {
+    Proof(Proof),
+    Plan(Plan),
 }
 
 impl ConvertArgs {
@@ -34,6 +48,7 @@ impl ConvertArgs {
             types: self.tensor_type.clone(),
             requantize: if self.allow_requantize { Requantize::Allow } else { Requantize::Refuse },
             split: self.pre.clone(),
+            resume: self.resume,
             ..ConvertOptions::new(recipe)
         }
     }

@@ -46,6 +46,7 @@ impl LoadArgs {
             threads: self.threads,
             kernels: env::var(KERNELS).ok().filter(|name| !name.is_empty()),
             verify: self.verify,
+            profile: false,
         })
     }
 }
