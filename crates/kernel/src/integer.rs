@@ -32,8 +32,8 @@ pub(crate) use bits::{IQ4_TABLE, MXFP4_TABLE, six_bits};
 use bits::{crumbs_of_128, fifth_bits, low_then_high, nibbles_of_64};
 pub(crate) use q3_k::scale as q3_k_scale;
 
-/// Rows of a panel, and rows that go through a kernel together.
-pub(crate) const PANEL_ROWS: usize = 16;
+/// Rows of a panel: two vectors of the widest kind, so that an input is read once for both.
+pub(crate) const PANEL_ROWS: usize = 32;
 /// Rows that a single input is multiplied with at a time.
 pub(crate) const RUN_ROWS: usize = 8;
 /// Parts of a block at most.
@@ -61,7 +61,7 @@ pub(crate) trait Integers: Block {
     }
 }
 
-/// One part of sixteen rows, in the order in which the kernels read them.
+/// One part of a panel's rows, in the order in which the kernels read them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
 pub(crate) struct PanelPart {
@@ -103,6 +103,17 @@ impl<'a> PanelInputs<'a> {
     #[inline(always)]
     pub(crate) fn input(&self, token: usize) -> &'a [Part] {
         &self.inputs[token * self.stride..][..self.panel.len()]
+    }
+
+    /// The parts of several inputs, from `token` on, that meet part `part` of the panel. Beside
+    /// functions for an instruction set, whose closures the compiler calls instead of inlining.
+    #[inline(always)]
+    pub(crate) fn parts<const TOKENS: usize>(
+        &self,
+        token: usize,
+        part: usize,
+    ) -> [&'a Part; TOKENS] {
+        std::array::from_fn(|t| &self.inputs[(token + t) * self.stride + part])
     }
 }
 

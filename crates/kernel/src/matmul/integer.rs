@@ -1,6 +1,6 @@
 //! Products of integers: inputs are rounded once per product. A single token is multiplied with
-//! packed rows; for several, sixteen rows at a time are unpacked to a panel that stays in the
-//! nearest cache while all tokens pass.
+//! packed rows; for several, some rows at a time are unpacked to a panel that stays in the nearest
+//! cache while all tokens pass.
 
 use super::columns::ColumnsMut;
 use super::{rows, task_rows};
@@ -12,7 +12,7 @@ use apr_tensor::TensorView;
 use std::cell::RefCell;
 
 /// Parts of a panel: whole blocks of every type, and a panel of 19 KiB.
-const PANEL_PARTS: usize = 16;
+const PANEL_PARTS: usize = 8;
 /// Tokens below which a product is bound by reading the weights, and tasks are long runs of rows.
 const FEW_TOKENS: usize = 32;
 /// Inputs that are rounded by one task.
@@ -96,14 +96,17 @@ impl Product<'_> {
                 self.multiply_panel(rows, panel, sums);
                 for (token, sums) in sums.iter().enumerate() {
                     let output = &mut part.row(token)[start..];
-                    let count = output.len().min(PANEL_ROWS);
-                    output[..count].copy_from_slice(&sums[..count]);
+                    // A length that is known is a few stores, any other a call.
+                    match output.first_chunk_mut() {
+                        Some(output) => *output = *sums,
+                        None => output.copy_from_slice(&sums[..output.len()]),
+                    }
                 }
             });
         }
     }
 
-    /// The products of all tokens with sixteen rows.
+    /// The products of all tokens with the rows of a panel.
     fn multiply_panel(
         &self,
         rows: [&[u8]; PANEL_ROWS],

@@ -7,8 +7,8 @@ use std::arch::x86_64::{
     _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi32_ps,
     _mm256_cvtps_epi32, _mm256_cvtss_f32, _mm256_div_ps, _mm256_madd_epi16, _mm256_max_epu32,
     _mm256_mul_ps, _mm256_packs_epi32, _mm256_permute_ps, _mm256_permute2f128_ps,
-    _mm256_permute4x64_epi64, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
-    _mm256_shuffle_epi32, _mm256_shuffle_ps,
+    _mm256_permute4x64_epi64, _mm256_permutevar8x32_ps, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_setr_epi32, _mm256_shuffle_epi32, _mm256_shuffle_ps,
 };
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -24,10 +24,15 @@ fn quantize_part(input: &[f32; PART], part: &mut Part) {
     let [a, b, c, d] = load::f32x32(input);
     // Lane `k` holds the largest magnitude of the group of elements `k` and `k + 16`.
     let (even, odd) = (group_amax(a, c), group_amax(b, d));
-    let scales = _mm256_div_ps(every_other(even, odd), _mm256_set1_ps(LIMIT));
-    let low = integers([a, b], [even, odd]);
-    let high = integers([c, d], [even, odd]);
-    let scales = spoiled(scales, every_other(even, odd));
+    let amax = every_other(even, odd);
+    let usable = usable(amax);
+    let inverses = _mm256_and_ps(_mm256_div_ps(_mm256_set1_ps(LIMIT), amax), usable);
+    // Zero for groups that are negligible, NaN for those that are not finite.
+    let scales = _mm256_and_ps(_mm256_div_ps(amax, _mm256_set1_ps(LIMIT)), usable);
+    let scales = _mm256_blendv_ps(_mm256_set1_ps(f32::NAN), scales, finite(amax));
+    let (inverses, usable) = (of_pairs(inverses), of_pairs(usable));
+    let low = integers([a, b], inverses, usable);
+    let high = integers([c, d], inverses, usable);
     load::store_i16x32(&mut part.values, [low, high]);
     load::store_f32x8(&mut part.scales, scales);
     part.sums = [scaled_sum(low, scales), scaled_sum(high, scales)];
@@ -66,26 +71,24 @@ fn finite(amax: __m256) -> __m256 {
     _mm256_cmp_ps::<_CMP_LE_OQ>(amax, _mm256_set1_ps(f32::MAX))
 }
 
-/// The scales: zero for groups that are negligible, NaN for those that are not finite.
+/// Sixteen elements in units of their scales; `inverses` and `usable` are those of each pair.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn spoiled(scales: __m256, amax: __m256) -> __m256 {
-    let scales = _mm256_and_ps(scales, usable(amax));
-    _mm256_blendv_ps(_mm256_set1_ps(f32::NAN), scales, finite(amax))
-}
-
-/// Sixteen elements in units of their scales.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn integers(x: [__m256; 2], amax: [__m256; 2]) -> __m256i {
+fn integers(x: [__m256; 2], inverses: [__m256; 2], usable: [__m256; 2]) -> __m256i {
     let [mut low, mut high] = [_mm256_set1_epi32(0); 2];
-    for ((out, x), amax) in [&mut low, &mut high].into_iter().zip(x).zip(amax) {
-        let inverse = _mm256_div_ps(_mm256_set1_ps(LIMIT), amax);
-        let usable = usable(amax);
-        let x = _mm256_mul_ps(_mm256_and_ps(x, usable), _mm256_and_ps(inverse, usable));
-        *out = _mm256_cvtps_epi32(x);
+    for (v, out) in [&mut low, &mut high].into_iter().enumerate() {
+        *out = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_and_ps(x[v], usable[v]), inverses[v]));
     }
     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high))
+}
+
+/// What a group has, for both elements of a pair.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn of_pairs(groups: __m256) -> [__m256; 2] {
+    let first = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+    let last = _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7);
+    [_mm256_permutevar8x32_ps(groups, first), _mm256_permutevar8x32_ps(groups, last)]
 }
 
 /// Each pair's sum times its scale, added as a tree.

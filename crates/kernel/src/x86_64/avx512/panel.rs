@@ -1,22 +1,33 @@
-//! Panels of sixteen rows: a vector is a pair of elements of all of them, and one instruction
-//! multiplies it with a pair of activations and adds.
+//! Panels of two vectors of rows: a vector is a pair of elements of sixteen of them, and one
+//! instruction multiplies it with a pair of activations and adds.
 
 use super::super::load;
 use crate::activations::{GROUPS, Part};
 use crate::integer::{PANEL_ROWS, PanelInputs, PanelPart};
 use std::arch::x86_64::{
-    __m512, _mm512_cvtepi32_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_set1_ps,
+    __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_set1_ps,
     _mm512_setzero_ps, _mm512_setzero_si512,
 };
 
+/// Vectors of a panel's rows.
+const VECTORS: usize = PANEL_ROWS / 16;
+/// Inputs that meet a panel at a time, at most: their sums stay in registers.
+const TOKENS: usize = 4;
+
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vnni")]
-pub(super) fn multiply_panel(operands: PanelInputs<'_>, sums: &mut [[f32; PANEL_ROWS]]) {
-    let (eights, rest) = sums.as_chunks_mut::<8>();
-    for (i, sums) in eights.iter_mut().enumerate() {
-        multiply(operands, 8 * i, sums);
-    }
-    for (i, sums) in rest.iter_mut().enumerate() {
-        multiply(operands, 8 * eights.len() + i, std::array::from_mut(sums));
+pub(super) fn multiply_panel(operands: PanelInputs<'_>, mut sums: &mut [[f32; PANEL_ROWS]]) {
+    let mut token = 0;
+    while !sums.is_empty() {
+        // As even as can be, so that no input is alone with the panel.
+        let count = sums.len().div_ceil(sums.len().div_ceil(TOKENS));
+        let (now, rest) = sums.split_at_mut(count);
+        match count {
+            1 => multiply::<1>(operands, token, now),
+            2 => multiply::<2>(operands, token, now),
+            3 => multiply::<3>(operands, token, now),
+            _ => multiply::<TOKENS>(operands, token, now),
+        }
+        (token, sums) = (token + count, rest);
     }
 }
 
@@ -26,47 +37,76 @@ pub(super) fn multiply_panel(operands: PanelInputs<'_>, sums: &mut [[f32; PANEL_
 fn multiply<const TOKENS: usize>(
     operands: PanelInputs<'_>,
     token: usize,
-    sums: &mut [[f32; PANEL_ROWS]; TOKENS],
+    sums: &mut [[f32; PANEL_ROWS]],
 ) {
-    let inputs: [&[Part]; TOKENS] = std::array::from_fn(|t| operands.input(token + t));
-    let mut acc = [_mm512_setzero_ps(); TOKENS];
+    let mut acc = [[_mm512_setzero_ps(); VECTORS]; TOKENS];
     for (acc, sums) in acc.iter_mut().zip(sums.iter()) {
-        *acc = load::f32_zmm(sums);
+        *acc = vectors(sums);
     }
     for (i, panel) in operands.panel.iter().enumerate() {
-        let x: [&Part; TOKENS] = std::array::from_fn(|t| &inputs[t][i]);
-        let scales = load::f32_zmm(&panel.scales);
+        let x: [&Part; TOKENS] = operands.parts(token, i);
+        let scales = vectors(&panel.scales);
         for (acc, u) in acc.iter_mut().zip(part_sums(panel, &x)) {
-            *acc = _mm512_fmadd_ps(u, scales, *acc);
+            for v in 0..VECTORS {
+                acc[v] = _mm512_fmadd_ps(u[v], scales[v], acc[v]);
+            }
         }
         for half in 0..operands.offsets {
-            let offsets = load::f32_zmm(&panel.offsets[half]);
+            let offsets = vectors(&panel.offsets[half]);
             for (acc, x) in acc.iter_mut().zip(x) {
                 let sum = if operands.offsets == 1 { x.sums[0] + x.sums[1] } else { x.sums[half] };
-                *acc = _mm512_fmadd_ps(offsets, _mm512_set1_ps(sum), *acc);
+                for v in 0..VECTORS {
+                    acc[v] = _mm512_fmadd_ps(offsets[v], _mm512_set1_ps(sum), acc[v]);
+                }
             }
         }
     }
     for (sums, acc) in sums.iter_mut().zip(acc) {
-        load::store_f32_zmm(sums, acc);
+        for (sums, acc) in sums.as_chunks_mut::<16>().0.iter_mut().zip(acc) {
+            load::store_f32_zmm(sums, acc);
+        }
     }
 }
 
 /// The products with a part, scaled as the activations are.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vnni")]
-fn part_sums<const TOKENS: usize>(panel: &PanelPart, x: &[&Part; TOKENS]) -> [__m512; TOKENS] {
-    let mut u = [_mm512_setzero_ps(); TOKENS];
+fn part_sums<const TOKENS: usize>(
+    panel: &PanelPart,
+    x: &[&Part; TOKENS],
+) -> [[__m512; VECTORS]; TOKENS] {
+    let mut u = [[_mm512_setzero_ps(); VECTORS]; TOKENS];
     for group in 0..GROUPS {
-        let low = load::pairs_zmm(&panel.pairs[group]);
-        let high = load::pairs_zmm(&panel.pairs[group + GROUPS]);
+        let low = pairs(&panel.pairs[group]);
+        let high = pairs(&panel.pairs[group + GROUPS]);
         for (u, x) in u.iter_mut().zip(x) {
             let pairs = x.values.as_chunks::<2>().0;
-            let sums = _mm512_setzero_si512();
-            let sums = _mm512_dpwssd_epi32(sums, low, load::pair_zmm(&pairs[group]));
-            let sums = _mm512_dpwssd_epi32(sums, high, load::pair_zmm(&pairs[group + GROUPS]));
-            *u = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_set1_ps(x.scales[group]), *u);
+            let x_low = load::pair_zmm(&pairs[group]);
+            let x_high = load::pair_zmm(&pairs[group + GROUPS]);
+            let scale = _mm512_set1_ps(x.scales[group]);
+            for v in 0..VECTORS {
+                let sums = _mm512_setzero_si512();
+                let sums = _mm512_dpwssd_epi32(sums, low[v], x_low);
+                let sums = _mm512_dpwssd_epi32(sums, high[v], x_high);
+                u[v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), scale, u[v]);
+            }
         }
     }
     u
+}
+
+/// A pair of elements of each row.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vnni")]
+fn pairs(values: &[[i16; 2]; PANEL_ROWS]) -> [__m512i; VECTORS] {
+    let sixteens = values.as_chunks::<16>().0;
+    [load::pairs_zmm(&sixteens[0]), load::pairs_zmm(&sixteens[1])]
+}
+
+/// A number for each row.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vnni")]
+fn vectors(values: &[f32; PANEL_ROWS]) -> [__m512; VECTORS] {
+    let sixteens = values.as_chunks::<16>().0;
+    [load::f32_zmm(&sixteens[0]), load::f32_zmm(&sixteens[1])]
 }

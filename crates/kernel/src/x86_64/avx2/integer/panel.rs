@@ -1,4 +1,4 @@
-//! Panels of sixteen rows: a lane is a row, and a pair of activations meets all of them at once.
+//! Panels of rows: a lane is a row, and a pair of activations meets sixteen of them at once.
 
 use super::super::super::load;
 use super::{Halves, Unpack, transposed};
@@ -10,18 +10,19 @@ use std::arch::x86_64::{
     _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
 };
 
-/// Vectors of a panel's rows.
-const VECTORS: usize = PANEL_ROWS / 8;
+/// Vectors of rows that meet some inputs at a time: their sums stay in registers.
+const VECTORS: usize = 2;
+
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn pack<B: Unpack>(rows: [&[u8]; PANEL_ROWS], panel: &mut [PanelPart]) {
     let count = panel.len() / B::PARTS;
-    // Rows lie at equal distances: the same columns of the next sixteen are asked for meanwhile.
+    // Rows lie at equal distances: the same columns of the next panel are asked for meanwhile.
     let distance = rows[1].as_ptr().addr().wrapping_sub(rows[0].as_ptr().addr());
     let next = distance.wrapping_mul(PANEL_ROWS);
     let bytes = rows;
     let rows = rows.map(|row| &blocks::<B>(row)[..count]);
     for (i, panel) in panel.chunks_exact_mut(B::PARTS).enumerate() {
-        for vector in 0..VECTORS {
+        for vector in 0..PANEL_ROWS / 8 {
             let blocks: [&B; 8] = std::array::from_fn(|r| &rows[8 * vector + r][i]);
             for row in &bytes[8 * vector..8 * vector + 8] {
                 load::prefetch(row, next.wrapping_add(i * size_of::<B>()), size_of::<B>());
@@ -76,6 +77,9 @@ pub(in super::super) fn multiply_panel(operands: PanelInputs<'_>, sums: &mut [[f
     }
 }
 
+/// Sixteen of the rows of a panel: which, in sixteens.
+type Sixteen = usize;
+
 /// The panel and `TOKENS` inputs.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -84,21 +88,35 @@ fn multiply<const TOKENS: usize>(
     token: usize,
     sums: &mut [[f32; PANEL_ROWS]; TOKENS],
 ) {
-    let inputs: [&[Part]; TOKENS] = std::array::from_fn(|t| operands.input(token + t));
-    let mut acc = sums.map(|sums| load::f32x16(&sums));
+    for sixteen in 0..PANEL_ROWS / 16 {
+        multiply_sixteen(operands, (token, sixteen), sums);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn multiply_sixteen<const TOKENS: usize>(
+    operands: PanelInputs<'_>,
+    (token, sixteen): (usize, Sixteen),
+    sums: &mut [[f32; PANEL_ROWS]; TOKENS],
+) {
+    let mut acc = [[_mm256_setzero_ps(); VECTORS]; TOKENS];
+    for (acc, sums) in acc.iter_mut().zip(sums.iter()) {
+        *acc = load::f32x16(&sums.as_chunks::<16>().0[sixteen]);
+    }
     for (i, panel) in operands.panel.iter().enumerate() {
-        let x: [&Part; TOKENS] = std::array::from_fn(|t| &inputs[t][i]);
-        let u = part_sums(panel, &x);
-        let scales = load::f32x16(&panel.scales);
+        let x: [&Part; TOKENS] = operands.parts(token, i);
+        let u = part_sums((panel, sixteen), &x);
+        let scales = load::f32x16(&panel.scales.as_chunks::<16>().0[sixteen]);
         for (acc, u) in acc.iter_mut().zip(u) {
             for v in 0..VECTORS {
                 acc[v] = _mm256_fmadd_ps(u[v], scales[v], acc[v]);
             }
         }
-        add_offsets(panel, operands.offsets, &x, &mut acc);
+        add_offsets((panel, sixteen), operands.offsets, &x, &mut acc);
     }
     for (sums, acc) in sums.iter_mut().zip(acc) {
-        load::store_f32x16(sums, acc);
+        load::store_f32x16(&mut sums.as_chunks_mut::<16>().0[sixteen], acc);
     }
 }
 
@@ -106,13 +124,13 @@ fn multiply<const TOKENS: usize>(
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn part_sums<const TOKENS: usize>(
-    panel: &PanelPart,
+    (panel, sixteen): (&PanelPart, Sixteen),
     x: &[&Part; TOKENS],
 ) -> [[__m256; VECTORS]; TOKENS] {
     let mut u = [[_mm256_setzero_ps(); VECTORS]; TOKENS];
     for group in 0..GROUPS {
-        let low = load::pairs16(&panel.pairs[group]);
-        let high = load::pairs16(&panel.pairs[group + GROUPS]);
+        let low = load::pairs16(&panel.pairs[group].as_chunks::<16>().0[sixteen]);
+        let high = load::pairs16(&panel.pairs[group + GROUPS].as_chunks::<16>().0[sixteen]);
         for (u, x) in u.iter_mut().zip(x) {
             let pairs = x.values.as_chunks::<2>().0;
             let (x_low, x_high) = (load::pair(&pairs[group]), load::pair(&pairs[group + GROUPS]));
@@ -131,13 +149,13 @@ fn part_sums<const TOKENS: usize>(
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn add_offsets<const TOKENS: usize>(
-    panel: &PanelPart,
+    (panel, sixteen): (&PanelPart, Sixteen),
     count: usize,
     x: &[&Part; TOKENS],
     acc: &mut [[__m256; VECTORS]; TOKENS],
 ) {
     for half in 0..count {
-        let offsets = load::f32x16(&panel.offsets[half]);
+        let offsets = load::f32x16(&panel.offsets[half].as_chunks::<16>().0[sixteen]);
         for (acc, x) in acc.iter_mut().zip(x) {
             let sum = if count == 1 { x.sums[0] + x.sums[1] } else { x.sums[half] };
             for v in 0..VECTORS {
