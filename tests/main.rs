@@ -20,6 +20,7 @@ mod gguf;
 mod gguf_file;
 mod goldens;
 mod harness;
+mod observe;
 mod quality;
 mod recipes;
 mod speculation;

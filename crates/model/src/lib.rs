@@ -11,6 +11,7 @@ mod config;
 mod decoder;
 mod error;
 mod gguf;
+mod observe;
 mod ops;
 mod sample;
 mod weights;
@@ -22,4 +23,5 @@ pub use config::{Experts, ModelConfig, Residual, RopeConfig, RopeScaling, Window
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use gguf::{GgufKey, gguf_keys, hf_config};
+pub use observe::{Observer, Point};
 pub use sample::{Sampler, Sampling, log_softmax_at};

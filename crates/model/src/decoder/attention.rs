@@ -4,6 +4,7 @@ use super::Decoder;
 use super::rows::Rows;
 use super::scratch::Scratch;
 use crate::ModelError;
+use crate::observe::{Point, Watch};
 use crate::ops::{Rope, Rotation};
 use crate::weights::{Layer, Qkv};
 use apr_kernel::Attention;
@@ -35,28 +36,47 @@ impl Decoder {
         rows: &mut Rows<'_, '_>,
         rotations: &Rotations,
         scratch: &mut Scratch,
+        watch: &mut Watch<'_, '_>,
     ) -> Result<(), ModelError> {
         let Scratch { input, query, key, value, attended, output, .. } = scratch;
         let Qkv { query: to_query, key: to_key, value: to_value } = &layer.qkv;
         self.apply_all([(to_query, query), (to_key, key), (to_value, value)], input)?;
-        self.norm_in_place(layer.query_norm.as_ref(), query);
-        self.norm_in_place(layer.key_norm.as_ref(), key);
+        for (point, rows) in
+            [(Point::Query, &mut *query), (Point::Key, &mut *key), (Point::Value, value)]
+        {
+            watch.at(point, rows);
+        }
+        for (point, norm, rows) in [
+            (Point::QueryNorm, &layer.query_norm, &mut *query),
+            (Point::KeyNorm, &layer.key_norm, &mut *key),
+        ] {
+            if let Some(norm) = norm {
+                self.norm_in_place(norm, rows);
+                watch.at(point, rows);
+            }
+        }
         let has_window = self.config.window_of(index).is_some();
         let rotations = if has_window { &rotations.local } else { &rotations.global };
         if !rotations.is_empty() {
             let head_dim = self.config.head_dim;
-            for (row_elems, rows) in
-                [(self.config.heads * head_dim, &mut *query), (self.config.kv_size(), &mut *key)]
-            {
+            let (query_elems, key_elems) = (self.config.heads * head_dim, self.config.kv_size());
+            for (point, row_elems, rows) in [
+                (Point::RotatedQuery, query_elems, &mut *query),
+                (Point::RotatedKey, key_elems, &mut *key),
+            ] {
                 self.for_each_row(rows, row_elems, |row, data| {
                     rotations[row].apply(data, head_dim);
                 });
+                watch.at(point, rows);
             }
         }
         rows.store(index, key, value);
         attended.resize(query.len(), 0.0);
         self.attend(index, rows, query, attended);
-        self.apply(&layer.attention_output, attended, output)
+        watch.at(Point::Attended, attended);
+        self.apply(&layer.attention_output, attended, output)?;
+        watch.at(Point::AttentionOutput, output);
+        Ok(())
     }
 
     /// softmax(q·kᵀ · scale) · v for every token and head, over the positions up to its own that
