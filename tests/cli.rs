@@ -2,8 +2,8 @@
 
 use crate::checkpoints::{SafeTensors, StoredTensor, copy_model, split_into_shards};
 use crate::harness::{
-    Forged, Golden, Imported, MODELS, PROMPTS, apr, failure, heldout, json, model, relabel, stdout,
-    text,
+    Forged, Golden, Imported, MODELS, PROMPTS, apr, assert_described, failure, heldout, json,
+    model, relabel, stdout, text,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-const VERBS: [&str; 9] =
-    ["import", "run", "verify", "bench", "eval", "inspect", "tensors", "validate", "list"];
+const VERBS: [&str; 13] = [
+    "import", "convert", "export", "quantize", "run", "verify", "bench", "eval", "inspect",
+    "tensors", "validate", "list", "schema",
+];
 
 /// A sound call of every verb.
 struct Calls {
@@ -34,7 +36,7 @@ impl Calls {
         let (source, heldout) = (model("tiny-llama"), heldout());
         let output = self.target.path().join("model.apr");
         let (source, stored, output) = (text(&source), self.stored.path(), text(&output));
-        let calls: [&[&str]; 13] = [
+        let calls: [&[&str]; 14] = [
             &["import", source, "--quantize", "int4", "-o", output],
             &["import", source, "--quantize", "int4", "--plan"],
             &["run", source, "-p", "one", "-n", "4"],
@@ -48,6 +50,7 @@ impl Calls {
             &["validate", source],
             &["validate", stored],
             &["list"],
+            &["schema", "inspect"],
         ];
         calls.iter().map(|call| call.iter().map(|&word| word.to_owned()).collect()).collect()
     }
@@ -107,9 +110,28 @@ fn json_is_one_document_wherever_the_flag_stands() {
         for args in [behind, before] {
             let printed = stdout(&args);
             let document: Result<Value, _> = serde_json::from_str(&printed);
-            assert!(document.is_ok_and(|d| d.is_object()), "apr {args:?} prints {printed:?}");
+            let document = document.unwrap_or_else(|_| panic!("apr {args:?} prints {printed:?}"));
+            assert!(document.is_object(), "apr {args:?} prints {printed:?}");
+            assert_described(call[0], &document);
         }
     }
+}
+
+#[test]
+fn a_failure_is_described_too_and_a_wrong_document_is_noticed() {
+    let output = apr(&["inspect", "/no/such/file", "--json"]).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_described("error", &document);
+    let sound = json(&["inspect", text(&model("tiny-llama"))]);
+    let schema = json(&["schema", "inspect"]);
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    assert!(validator.is_valid(&sound));
+    for (key, wrong) in [("num_layers", json!("4")), ("no_such_key", json!(1))] {
+        let mut document = sound.clone();
+        document[key] = wrong;
+        assert!(!validator.is_valid(&document), "{key}");
+    }
+    assert!(!validator.is_valid(&document), "the document of a failure");
 }
 
 #[test]

@@ -38,10 +38,25 @@ pub(crate) fn stdout(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs the binary with `--json`, expects success, and returns the one document it prints.
+/// Runs the binary with `--json`, expects success, and returns the one document it prints, which
+/// is as `apr schema` describes it.
 pub(crate) fn json(args: &[&str]) -> Value {
+    let verb = args[0];
     let args = [args, &["--json"]].concat();
-    serde_json::from_str(&stdout(&args)).unwrap()
+    let document = serde_json::from_str(&stdout(&args)).unwrap();
+    assert_described(verb, &document);
+    document
+}
+
+/// Asserts that a document is as `apr schema` describes it, without a key that it does not name.
+pub(crate) fn assert_described(verb: &str, document: &Value) {
+    let schema: Value = serde_json::from_str(&stdout(&["schema", verb])).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let wrong: Vec<String> = validator
+        .iter_errors(document)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(wrong.is_empty(), "apr {verb}: {}", wrong.join("\n"));
 }
 
 /// Runs the binary, expects a failure that is explained, and returns what it says.

@@ -2,6 +2,7 @@
 
 use crate::{Error, Progress, Step, TextModel, units};
 use apr_model::log_softmax_at;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 
@@ -16,7 +17,7 @@ pub struct EvalOptions {
 }
 
 /// The score of a text.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Evaluation {
     /// exp of the mean negative log-likelihood.
     pub perplexity: f64,

@@ -7,6 +7,7 @@ mod steps;
 use crate::{Error, TextModel};
 use apr_model::Sampling;
 use output::Output;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::io;
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ impl Default for Length {
 }
 
 /// Why a generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// The number of tokens that was asked for.
@@ -56,7 +57,7 @@ pub enum StopReason {
 }
 
 /// A continued text.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Generation {
     /// Generated tokens.
     pub tokens: Vec<u32>,

@@ -2,6 +2,7 @@
 //! `models--ORG--NAME/refs/REVISION` holds a commit, `snapshots/COMMIT/` the files.
 
 use crate::{Error, units};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ fn cache_dir() -> Result<PathBuf, Error> {
 }
 
 /// The models in the cache.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct CachedModels {
     /// Sorted by name.
     pub models: Vec<CachedModel>,
@@ -57,7 +58,7 @@ pub struct CachedModels {
 }
 
 /// A weight file or folder in the cache.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct CachedModel {
     /// `ORG_NAME`; with the file's name where a snapshot has several weight files.
     pub name: String,

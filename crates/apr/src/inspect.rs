@@ -4,12 +4,13 @@ use crate::units::{self, Table};
 use crate::{Checkpoint, Error};
 use apr_format::Metadata;
 use apr_model::Arch;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// What a file is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Inspection {
     /// Name of the architecture.
     pub architecture: &'static str,
@@ -125,14 +126,14 @@ impl fmt::Display for Inspection {
 }
 
 /// Every tensor of a file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TensorList {
     /// Sorted by name.
     pub tensors: Vec<ListedTensor>,
 }
 
 /// A tensor of a file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ListedTensor {
     /// Its name.
     pub name: String,

@@ -10,12 +10,13 @@ use crate::{Checkpoint, Error};
 use apr_format::NewTensor;
 use apr_model::{Census, ModelConfig, PlacedTensor};
 use apr_tensor::{DType, TensorLayout};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// What a conversion will do.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Plan {
     /// Name of the architecture.
     pub architecture: &'static str,
@@ -40,7 +41,7 @@ pub struct Plan {
 }
 
 /// What a conversion will do with one tensor.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PlannedTensor {
     /// Its name in the output.
     pub name: String,

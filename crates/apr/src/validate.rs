@@ -5,6 +5,7 @@ use crate::{Checkpoint, Error, Progress, Step};
 use apr_format::{Certificate, TensorEntry};
 use apr_tensor::TensorView;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 
@@ -12,7 +13,7 @@ use std::fmt;
 const CHUNK_ELEMS: usize = 1 << 16;
 
 /// The checks of a file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Validation {
     /// Every check that applies to the file's format.
     pub checks: Vec<Check>,
@@ -31,7 +32,7 @@ pub struct Validation {
 }
 
 /// A check and its result.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Check {
     /// Its name.
     pub name: &'static str,
@@ -42,7 +43,7 @@ pub struct Check {
 }
 
 /// The result of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// It holds.

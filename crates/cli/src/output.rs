@@ -2,10 +2,27 @@
 //! messages on standard error.
 
 use apr::Error;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write, stderr, stdout};
+
+/// The document of a failure.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ErrorDocument {
+    error: Failure,
+}
+
+/// Why a verb failed.
+#[derive(Serialize, JsonSchema)]
+struct Failure {
+    /// What kind of failure it is.
+    kind: &'static str,
+    /// What standard error says, too.
+    message: String,
+    /// The tensor that is to blame, if it is one.
+    tensor: Option<String>,
+}
 
 /// Where a verb puts what it found.
 pub(crate) struct Output {
@@ -56,19 +73,19 @@ impl Output {
 
     /// Prints the document of a wrong command line.
     pub(crate) fn usage(&mut self, text: &str) {
-        let document = json!({"error": {"kind": "usage", "message": text, "tensor": null}});
+        let error = Failure { kind: "usage", message: text.to_owned(), tensor: None };
         // Standard error says it too; a closed pipe has no reader to tell.
-        let _ = self.document(&document);
+        let _ = self.document(&ErrorDocument { error });
     }
 
     /// Says why a verb failed: a line on standard error, and the document if one is wanted.
     pub(crate) fn error(&mut self, error: &Error) {
         message(&format!("apr: {error}"));
         if self.json {
-            let (kind, text, tensor) = (error.kind(), error.to_string(), error.tensor());
-            let document = json!({"error": {"kind": kind, "message": text, "tensor": tensor}});
+            let (kind, tensor) = (error.kind(), error.tensor().map(ToOwned::to_owned));
+            let error = Failure { kind, message: error.to_string(), tensor };
             // The reason is on standard error already; a closed pipe has no reader to tell.
-            let _ = self.document(&document);
+            let _ = self.document(&ErrorDocument { error });
         }
     }
 }

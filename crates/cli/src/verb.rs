@@ -10,6 +10,7 @@ mod list;
 mod model_args;
 mod quantize;
 mod run;
+mod schema;
 mod tensors;
 mod validate;
 mod verify;
@@ -17,7 +18,17 @@ mod verify;
 use crate::Outcome;
 use crate::output::Output;
 use apr::Error;
-use clap::Subcommand;
+use clap::{Command, Subcommand};
+use schemars::{JsonSchema, Schema};
+
+/// What a verb does.
+pub(crate) trait Task {
+    /// What it prints with `--json`, as `apr schema` describes it.
+    type Report: JsonSchema;
+
+    /// Does it.
+    fn run(self, output: &mut Output) -> Result<Outcome, Error>;
+}
 
 macro_rules! verbs {
     ($($(#[$doc:meta])* $variant:ident($module:ident),)*) => {
@@ -29,6 +40,15 @@ macro_rules! verbs {
         impl Verb {
             pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
                 match self { $(Self::$variant(args) => args.run(output),)* }
+            }
+
+            /// The name of every verb, and the schema of its report.
+            fn schemas() -> Vec<(String, fn() -> Schema)> {
+                let command = Self::augment_subcommands(Command::new("apr"));
+                let names = command.get_subcommands().map(|verb| verb.get_name().to_owned());
+                let schemas: &[fn() -> Schema] =
+                    &[$(schema::of::<<$module::Args as Task>::Report>,)*];
+                names.zip(schemas.iter().copied()).collect()
             }
         }
     };
@@ -59,6 +79,8 @@ verbs! {
     Validate(validate),
     /// List the models in the local cache of the hub
     List(list),
+    /// Describe what a verb prints with --json
+    Schema(schema),
 }
 
 impl Verb {

@@ -2,25 +2,29 @@
 
 use crate::{Hash128, Malformed};
 use apr_tensor::DType;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use zerocopy::little_endian::{F64, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The comparison of a stored tensor with its source, element by element.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Certificate {
     /// Type of the source tensor.
     #[serde(serialize_with = "dtype_name")]
+    #[schemars(with = "String")]
     pub source_dtype: DType,
     /// Whether the source stores the matrix as `[in, out]`, so that it was transposed.
     pub transposed: bool,
     /// XXH3-128 of the source tensor's bytes.
+    #[schemars(with = "String")]
     pub source_hash: Hash128,
     /// Largest absolute difference of an element.
     pub max_error: f64,
     /// Root of the mean squared difference.
     pub rms_error: f64,
     /// Signal to quantization noise in decibels; infinite (in JSON: null) when nothing was lost.
+    #[schemars(with = "Option<f64>")]
     pub sqnr_db: f64,
     /// Largest bound that the type allows in any block, given the source.
     pub bound: f64,

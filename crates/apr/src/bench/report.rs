@@ -2,12 +2,13 @@
 
 use crate::units;
 use apr_kernel::Limits;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// How fast a model runs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Bench {
     /// Name of the architecture.
     pub architecture: &'static str,
@@ -59,7 +60,7 @@ pub struct Bench {
 }
 
 /// Tokens per second over several rounds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Rate {
     /// The middle one.
     pub median: f64,
@@ -70,7 +71,7 @@ pub struct Rate {
 }
 
 /// What a machine can do at most, and the shares of it that a model reaches.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Shares {
     /// Bytes read per second at most.
     pub read_bytes_per_second: f64,
@@ -84,7 +85,7 @@ pub struct Shares {
 }
 
 /// A peak of arithmetic.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Limit {
     /// Of what is computed.
     pub arithmetic: &'static str,

@@ -5,13 +5,14 @@ use crate::units::{self, Table};
 use apr_format::{Certificate, Hash128};
 use apr_model::TensorRole;
 use apr_tensor::TensorLayout;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 /// The comparison of a whole file with its source.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Proof {
     /// The file that was proven.
     pub file: PathBuf,
@@ -23,6 +24,7 @@ pub struct Proof {
     pub recipe: String,
     /// One digest over the whole file.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub seal: Option<Hash128>,
     /// Size of the file in bytes.
     pub file_size: u64,
@@ -39,7 +41,7 @@ pub struct Proof {
 }
 
 /// A tensor in another type than was asked for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Exception {
     /// Its name in the file.
     pub tensor: String,
@@ -50,7 +52,7 @@ pub struct Exception {
 }
 
 /// A tensor and what was proven of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ProvenTensor {
     /// Its name.
     pub name: String,
@@ -61,6 +63,7 @@ pub struct ProvenTensor {
     /// Its type.
     pub dtype: &'static str,
     /// XXH3-128 of its bytes.
+    #[schemars(with = "String")]
     pub hash: Hash128,
     /// How it compares with its source.
     #[serde(flatten)]

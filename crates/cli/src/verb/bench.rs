@@ -1,10 +1,11 @@
 //! `apr bench MODEL`
 
+use super::Task;
 use super::model_args::LoadArgs;
 use crate::Outcome;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{BenchOptions, Error};
+use apr::{Bench, BenchOptions, Error};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -36,8 +37,10 @@ pub(crate) struct Args {
     load: LoadArgs,
 }
 
-impl Args {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+impl Task for Args {
+    type Report = Bench;
+
+    fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let options = BenchOptions {
             prompt_tokens: self.prompt_tokens,
             gen_tokens: self.gen_tokens,

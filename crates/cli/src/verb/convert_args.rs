@@ -3,7 +3,8 @@
 use crate::Outcome;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, ConvertOptions, Error, Recipe, Requantize, TypeOverride};
+use apr::{Checkpoint, ConvertOptions, Error, Plan, Proof, Recipe, Requantize, TypeOverride};
+use schemars::JsonSchema;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -25,6 +26,15 @@ pub(crate) struct ConvertArgs {
     /// Show what would be written, tensor by tensor and to the byte, and write nothing
     #[arg(long)]
     plan: bool,
+}
+
+/// What such a verb reports: the proof of the file, or the plan of it.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is needed")]
+pub(crate) enum Converted {
+    Proof(Proof),
+    Plan(Plan),
 }
 
 impl ConvertArgs {

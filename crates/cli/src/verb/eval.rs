@@ -1,10 +1,11 @@
 //! `apr eval MODEL --text FILE`
 
+use super::Task;
 use super::model_args::LoadArgs;
 use crate::Outcome;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, Error, EvalOptions, TextModel};
+use apr::{Checkpoint, Error, EvalOptions, Evaluation, TextModel};
 use std::fs;
 use std::path::PathBuf;
 
@@ -22,8 +23,10 @@ pub(crate) struct Args {
     load: LoadArgs,
 }
 
-impl Args {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+impl Task for Args {
+    type Report = Evaluation;
+
+    fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let text = fs::read_to_string(&self.text)
             .map_err(|source| Error::Io { path: self.text.clone(), source })?;
         let name = self.text.file_name().unwrap_or_default().to_string_lossy();

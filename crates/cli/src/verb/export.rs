@@ -1,6 +1,7 @@
 //! `apr export SRC [--format FORMAT] -o OUT`
 
-use super::convert_args::ConvertArgs;
+use super::Task;
+use super::convert_args::{ConvertArgs, Converted};
 use super::model_args::RecipeArgs;
 use crate::Outcome;
 use crate::output::Output;
@@ -27,8 +28,10 @@ pub(crate) struct Args {
     convert: ConvertArgs,
 }
 
-impl Args {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+impl Task for Args {
+    type Report = Converted;
+
+    fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let mut options = self.convert.options(self.recipe.recipe()?.unwrap_or(Recipe::KEEP));
         options.format = self.format;
         options.floats = if self.keep_types { Floats::Keep } else { Floats::Single };

@@ -1,6 +1,7 @@
 //! `apr import SRC --quantize RECIPE -o OUT`, also under the name `convert`
 
-use super::convert_args::ConvertArgs;
+use super::Task;
+use super::convert_args::{ConvertArgs, Converted};
 use super::model_args::RecipeArgs;
 use crate::Outcome;
 use crate::output::Output;
@@ -17,8 +18,10 @@ pub(crate) struct Args {
     convert: ConvertArgs,
 }
 
-impl Args {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+impl Task for Args {
+    type Report = Converted;
+
+    fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let recipe = self.recipe.recipe()?.unwrap_or(Recipe::KEEP);
         self.convert.run(&self.source, &self.convert.options(recipe), output)
     }

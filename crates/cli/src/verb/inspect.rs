@@ -1,8 +1,9 @@
 //! `apr inspect FILE`
 
+use super::Task;
 use crate::Outcome;
 use crate::output::Output;
-use apr::{Checkpoint, Error};
+use apr::{Checkpoint, Error, Inspection};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -11,8 +12,10 @@ pub(crate) struct Args {
     model: PathBuf,
 }
 
-impl Args {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+impl Task for Args {
+    type Report = Inspection;
+
+    fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         output.report(&apr::inspect(&Checkpoint::open_header(&self.model)?)?)?;
         Ok(Outcome::Success)
     }

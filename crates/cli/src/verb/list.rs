@@ -1,14 +1,17 @@
 //! `apr list`
 
+use super::Task;
 use crate::Outcome;
 use crate::output::Output;
-use apr::Error;
+use apr::{CachedModels, Error};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
-impl Args {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+impl Task for Args {
+    type Report = CachedModels;
+
+    fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         output.report(&apr::list()?)?;
         Ok(Outcome::Success)
     }

@@ -1,6 +1,7 @@
 //! `apr quantize SRC --scheme RECIPE -o OUT`
 
-use super::convert_args::ConvertArgs;
+use super::Task;
+use super::convert_args::{ConvertArgs, Converted};
 use crate::Outcome;
 use crate::output::Output;
 use apr::{Error, Recipe};
@@ -20,8 +21,10 @@ pub(crate) struct Args {
     convert: ConvertArgs,
 }
 
-impl Args {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+impl Task for Args {
+    type Report = Converted;
+
+    fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let recipe = Recipe::named(&self.scheme)?;
         let recipe = if self.pure { recipe.pure()? } else { recipe };
         self.convert.run(&self.source, &self.convert.options(recipe), output)

@@ -1,5 +1,6 @@
 //! `apr run MODEL -p PROMPT`, also `apr run MODEL PROMPT -f json`
 
+use super::Task;
 use super::model_args::LoadArgs;
 use crate::Outcome;
 use crate::output::{self, Output};
@@ -74,8 +75,12 @@ impl Args {
     pub(crate) fn wants_json(&self) -> bool {
         self.format == Format::Json
     }
+}
 
-    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+impl Task for Args {
+    type Report = Generation;
+
+    fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let prompt = self.prompt.or(self.text).unwrap_or_default();
         let options = Generate {
             length: self.tokens.map_or(Length::default(), Length::Exactly),

@@ -1,9 +1,10 @@
 //! `apr validate FILE`
 
+use super::Task;
 use crate::Outcome;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, Error};
+use apr::{Checkpoint, Error, Validation};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -12,8 +13,10 @@ pub(crate) struct Args {
     model: PathBuf,
 }
 
-impl Args {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+impl Task for Args {
+    type Report = Validation;
+
+    fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let validation = apr::validate(&Checkpoint::open(&self.model)?, &Bar::default())?;
         output.report(&validation)?;
         if validation.failed == 0 {

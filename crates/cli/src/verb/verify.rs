@@ -1,9 +1,10 @@
 //! `apr verify FILE.apr --against SRC`
 
+use super::Task;
 use crate::Outcome;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, Error};
+use apr::{Checkpoint, Error, Proof};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -15,8 +16,10 @@ pub(crate) struct Args {
     against: PathBuf,
 }
 
-impl Args {
-    pub(crate) fn run(self, output: &mut Output) -> Result<Outcome, Error> {
+impl Task for Args {
+    type Report = Proof;
+
+    fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let stored = Checkpoint::open(&self.file)?;
         let source = Checkpoint::open(&self.against)?;
         output.report(&apr::verify(&stored, &source, &Bar::default())?)?;
