@@ -14,6 +14,7 @@ mod cli;
 mod conversion;
 mod defect;
 mod encoders;
+mod eval;
 mod export;
 mod gguf;
 #[path = "../crates/format/tests/integration/gguf_file.rs"]

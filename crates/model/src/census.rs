@@ -280,7 +280,8 @@ fn check_factors(
 }
 
 /// The name with its layer number replaced by `{}` and its expert number by `{e}`, and the layer.
-fn split_layer(name: &str) -> (String, Option<usize>) {
+#[must_use]
+pub fn split_layer(name: &str) -> (String, Option<usize>) {
     let mut layer = None;
     let parts: Vec<&str> = name
         .split('.')

@@ -18,10 +18,10 @@ mod weights;
 
 pub use arch::{ARCHS, Arch, DerivedKind, Form, Param, Part, RowOrder, TensorRole};
 pub use cache::KvCache;
-pub use census::{Census, DerivedTensor, Naming, PlacedTensor};
+pub use census::{Census, DerivedTensor, Naming, PlacedTensor, split_layer};
 pub use config::{Experts, ModelConfig, Residual, RopeConfig, RopeScaling, Window};
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use gguf::{GgufKey, gguf_keys, hf_config};
 pub use observe::{Observer, Point};
-pub use sample::{Sampler, Sampling, log_softmax_at};
+pub use sample::{Sampler, Sampling, argmax, log_softmax_at};
