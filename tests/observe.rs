@@ -1,7 +1,7 @@
 //! What an observer of the forward pass sees, on every architecture.
 
 use crate::architectures::{folders, golden, load};
-use apr_model::Point;
+use apr_model::{Observer, Point};
 
 /// What was seen: layer, point and rows.
 type Seen = Vec<(Option<usize>, Point, Vec<f32>)>;
@@ -62,7 +62,7 @@ fn what_an_observer_writes_is_what_the_next_operation_reads() {
     let model = load(&folder);
     let (seen, hidden) = observe(&model, &tokens);
     let mut cache = model.decoder().cache(tokens.len()).unwrap();
-    let run = |cache: &mut _, change: &mut dyn FnMut(Option<usize>, Point, &mut [f32])| {
+    let run = |cache: &mut _, change: &mut Observer<'_>| {
         model.decoder().forward_observed(cache, &tokens, change).unwrap()
     };
     let changed = run(&mut cache, &mut |layer, point, rows| {

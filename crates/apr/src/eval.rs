@@ -96,8 +96,8 @@ pub struct Comparison {
 /// Scores `text` in windows that do not see each other.
 ///
 /// # Errors
-/// When the text has fewer than two tokens, the window does not fit the model, or the reference
-/// has other tokens.
+/// When the text has fewer than two tokens, the window does not fit the model, the reference has
+/// other tokens, or logits are not finite.
 pub fn evaluate(
     model: &TextModel,
     text: &EvalText,
@@ -132,11 +132,11 @@ pub fn evaluate(
         progress.advance(units::size(window.len()));
     }
     progress.end();
+    let mean_nll = finite(nll, &model.path)? / scored as f64;
     writer.map_or(Ok(()), Writer::finish)?;
-    let mean_nll = nll / scored as f64;
     let noise = |beside: Beside<'_>| {
         let floor = noise::floor(model, &tokens[..tokens.len().min(options.window)], &beside)?;
-        Ok::<_, Error>(beside.finish(floor))
+        beside.finish(floor)
     };
     Ok(Evaluation {
         perplexity: mean_nll.exp(),
@@ -168,6 +168,13 @@ fn tokens(model: &TextModel, text: &EvalText, window: usize) -> Result<Vec<u32>,
         return Err(Error::Argument(format!("{name} has {count} tokens, at least 2 are needed")));
     }
     Ok(tokens)
+}
+
+/// A sum of likelihoods, which are finite if the logits are.
+fn finite(nll: f64, path: &Path) -> Result<f64, Error> {
+    let cause = || "its logits are not finite; `apr check` finds where".to_owned();
+    let bad = || Error::BadPart { path: path.to_path_buf(), cause: cause() };
+    Some(nll).filter(|nll| nll.is_finite()).ok_or_else(bad)
 }
 
 /// The hidden states of a window.
@@ -270,13 +277,14 @@ impl<'a> Beside<'a> {
         Ok(())
     }
 
-    fn finish(self, noise_floor: Divergence) -> Comparison {
-        Comparison {
+    fn finish(self, noise_floor: Divergence) -> Result<Comparison, Error> {
+        let nll = finite(self.nll, Path::new(&self.name))?;
+        Ok(Comparison {
             reference: self.name,
-            reference_perplexity: (self.nll / self.positions.len() as f64).exp(),
+            reference_perplexity: (nll / self.positions.len() as f64).exp(),
             divergence: Divergence::of(&self.positions),
             noise_floor,
-        }
+        })
     }
 }
 

@@ -48,10 +48,10 @@ pub struct KernelParity {
     /// Whether its logits are the reference's.
     #[serde(rename = "match")]
     pub matches: bool,
-    /// The largest difference of a logit.
-    pub max_difference: f64,
+    /// The largest difference of a logit; none if one is not finite.
+    pub max_difference: Option<f64>,
     /// The same as a share of the reference's largest logit.
-    pub relative_difference: f64,
+    pub relative_difference: Option<f64>,
     /// Share of tokens after which both have the same most likely token.
     pub same_top1: f64,
 }
@@ -120,11 +120,12 @@ impl KernelParity {
         let rows = || found.chunks(vocab).zip(expected.chunks(vocab));
         let same = rows().filter(|(a, b)| argmax(a) == argmax(b)).count();
         let relative_difference = max_difference / f64::from(largest);
+        let finite = |difference: f64| Some(difference).filter(|found| found.is_finite());
         Self {
             kernels,
             matches: relative_difference <= TOLERANCE,
-            max_difference,
-            relative_difference,
+            max_difference: finite(max_difference),
+            relative_difference: finite(relative_difference),
             same_top1: same as f64 / rows().count() as f64,
         }
     }
@@ -132,6 +133,7 @@ impl KernelParity {
 
 impl fmt::Display for Parity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let difference = |found: Option<f64>| found.map_or("not finite".to_owned(), units::error);
         let mut table =
             Table::new(&["kernels", "match", "largest difference", "of largest", "same top-1"])
                 .right_align([2, 3, 4]);
@@ -139,8 +141,8 @@ impl fmt::Display for Parity {
             table.row([
                 path.kernels.to_owned(),
                 if path.matches { "yes" } else { "no" }.to_owned(),
-                units::error(path.max_difference),
-                units::error(path.relative_difference),
+                difference(path.max_difference),
+                difference(path.relative_difference),
                 format!("{:.1} %", 100.0 * path.same_top1),
             ]);
         }
@@ -159,11 +161,12 @@ mod tests {
         let expected = [1.0, 8.0, 2.0, 4.0];
         let of = |found: [f32; 4]| KernelParity::new("x", &found, &expected, 2);
         let same = of(expected);
-        assert!(same.matches && same.max_difference == 0.0 && same.same_top1 == 1.0);
+        assert!(same.matches && same.max_difference == Some(0.0) && same.same_top1 == 1.0);
         assert!(of([1.0, 8.004, 2.0, 4.0]).matches);
         let swapped = of([1.0, 8.0, 4.0, 2.0]);
         assert!(!swapped.matches && swapped.same_top1 == 0.5);
-        assert_eq!(swapped.relative_difference, 0.25);
-        assert!(!of([f32::NAN, 8.0, 2.0, 4.0]).matches);
+        assert_eq!(swapped.relative_difference, Some(0.25));
+        let broken = of([f32::NAN, 8.0, 2.0, 4.0]);
+        assert!(!broken.matches && broken.max_difference.is_none());
     }
 }

@@ -161,13 +161,12 @@ fn kernels(
     progress: &dyn Progress,
 ) -> Result<Finding, Error> {
     let parity = parity(checkpoint, ParityPath::Cpu, load, progress)?;
-    let worst = parity.paths.iter().map(|path| path.relative_difference).fold(0.0, f64::max);
-    let names: Vec<&str> = parity.paths.iter().map(|path| path.kernels).collect();
-    let said = format!(
-        "{} beside {}: {worst:.1e} of the largest logit",
-        names.join(", "),
-        parity.reference
-    );
+    let paths = parity.paths.iter().map(|path| {
+        let share = path.relative_difference.unwrap_or(f64::INFINITY);
+        format!("{} {share:.1e}", path.kernels)
+    });
+    let paths = paths.collect::<Vec<_>>().join(", ");
+    let said = format!("shares of the largest logit, beside {}: {paths}", parity.reference);
     Ok(if parity.matches { Ok(said) } else { Err(said) })
 }
 
@@ -178,7 +177,11 @@ fn perplexity(model: &TextModel, progress: &dyn Progress) -> Result<Finding, Err
     text.text = text.text.chars().take(SCORED_CHARS).collect();
     let window = EvalOptions::default().window.min(config.max_positions);
     let options = EvalOptions { window, ..EvalOptions::default() };
-    let evaluation = evaluate(model, &text, &options, progress)?;
+    let evaluation = match evaluate(model, &text, &options, progress) {
+        Ok(evaluation) => evaluation,
+        Err(error @ Error::BadPart { .. }) => return Ok(Err(error.to_string())),
+        Err(error) => return Err(error),
+    };
     let (found, uniform) = (evaluation.perplexity, config.vocab_size);
     let said = format!("{found:.2} over {} tokens; a guess has {uniform}", evaluation.scored);
     Ok(if found < uniform as f64 { Ok(said) } else { Err(said) })

@@ -211,6 +211,7 @@ impl Trace {
             if let Some(error) = layer.error {
                 let own = |operation: &Operation| operation.own_error.unwrap_or_default();
                 let worst = layer.operations.iter().max_by(|a, b| own(a).total_cmp(&own(b)));
+                let worst = worst.filter(|worst| own(worst) > 0.0);
                 let worst = worst.map(|worst| format!("{} {}", worst.name, percent(own(worst))));
                 row.extend([percent(error), worst.unwrap_or_default()]);
             }
