@@ -52,7 +52,9 @@ pub use checkpoint::Checkpoint;
 pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
 pub use error::Error;
 pub use eval::{Comparison, Divergence, EvalOptions, EvalText, Evaluation, Reference, evaluate};
-pub use generate::{Generate, Generation, Length, StopReason};
+pub use generate::{
+    Generate, Generation, Length, OperationTime, Phase, Profile, Speculation, StopReason,
+};
 pub use hub::{CachedModel, CachedModels, list};
 pub use inspect::{Inspection, TensorList, inspect, tensors};
 pub use parity::{KernelParity, Parity, ParityPath, parity};
@@ -63,8 +65,8 @@ pub use qa::{Gate, Qa, Severity, qa};
 pub use recipe::{RECIPES, Recipe, TypeOverride};
 pub use text_model::{LoadOptions, TextModel};
 pub use trace::{
-    Against, DEFAULT_THRESHOLD, DamagedTensor, Operation, Trace, TracedLayer, trace, trace_against,
-    trace_prompt,
+    Against, DEFAULT_THRESHOLD, DamagedTensor, Trace, TracedLayer, TracedOperation, trace,
+    trace_against, trace_prompt,
 };
 pub use validate::{Check, Status, Validation, validate};
 pub use verify::verify;

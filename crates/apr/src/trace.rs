@@ -10,7 +10,7 @@ mod suspects;
 use crate::{Checkpoint, Error, LoadOptions, Progress, Recipe, TextModel};
 use apr_model::ModelConfig;
 use compare::Tensors;
-pub use report::{Against, DamagedTensor, Operation, Trace, TracedLayer};
+pub use report::{Against, DamagedTensor, Trace, TracedLayer, TracedOperation};
 use run::{Pass, Run};
 
 /// Tokens that are followed: what every operation computes for them is held in memory.

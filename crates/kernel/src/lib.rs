@@ -24,6 +24,7 @@
 mod activations;
 mod attention;
 mod error;
+mod float;
 mod integer;
 mod kernels;
 mod limits;

@@ -1,7 +1,7 @@
 //! The stages, each judged by what it computed.
 
 use super::SAMPLE_TEXT;
-use crate::trace::Operation;
+use crate::trace::TracedOperation;
 use crate::validate::Check;
 use crate::{Error, TextModel, units};
 use apr_model::{PlacedTensor, Point, Sampler, Sampling, argmax};
@@ -14,7 +14,7 @@ const ROUNDING: f64 = 1e-3;
 
 /// What went through a model.
 pub(super) struct Stages<'a> {
-    seen: Vec<(Option<usize>, Point, Operation)>,
+    seen: Vec<(Option<usize>, Point, TracedOperation)>,
     /// Layers in which attention hands on more than the largest value that it saw.
     escaped: Vec<usize>,
     logits: Vec<f32>,
@@ -58,7 +58,7 @@ impl<'a> Stages<'a> {
         let (mut seen, mut escaped, mut values) = (Vec::new(), Vec::new(), 0.0);
         let mut cache = model.decoder.cache(tokens.len()).map_err(as_error())?;
         let observe = &mut |layer: Option<usize>, point: Point, rows: &mut [f32]| {
-            let operation = Operation::of(point.name(), rows);
+            let operation = TracedOperation::of(point.name(), rows);
             match (point, layer) {
                 (Point::Value, _) => values = operation.max_abs,
                 (Point::Attended, Some(layer)) if operation.max_abs > values * (1.0 + ROUNDING) => {
@@ -150,7 +150,7 @@ impl<'a> Stages<'a> {
     }
 
     pub(super) fn head(&self) -> Check {
-        let all = Operation::of("logits", &self.logits);
+        let all = TracedOperation::of("logits", &self.logits);
         let constant =
             self.logits.chunks(self.vocab).position(|row| row.iter().all(|x| *x == row[0]));
         Check::new(
@@ -226,7 +226,7 @@ impl<'a> Stages<'a> {
 
 /// Whether lengths are kept, but for the amplitude on what is rotated.
 fn rotation(before: &[f32], after: &[f32], amplitude: f64) -> Result<String, String> {
-    let length = |values: &[f32]| Operation::of("", values).rms;
+    let length = |values: &[f32]| TracedOperation::of("", values).rms;
     let ratio = length(after) / length(before);
     let (least, most) = (amplitude.min(1.0) - ROUNDING, amplitude.max(1.0) + ROUNDING);
     if (least..=most).contains(&ratio) {

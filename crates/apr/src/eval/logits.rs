@@ -1,7 +1,7 @@
 //! Logits of a reference in a file, at two bytes a value (docs/evaluation.md).
 
 use crate::{Error, units};
-use apr_format::{AtomicFile, Hash128};
+use apr_format::{AtomicFile, Hash128, SystemDisk};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn create(path: &Path, subject: Subject) -> Result<Self, Error> {
-        let mut file = AtomicFile::create(path)?;
+        let mut file = AtomicFile::create(&SystemDisk, path)?;
         file.write(&subject.header())?;
         Ok(Self { file, subject, packed: Vec::new() })
     }

@@ -2,14 +2,17 @@
 
 use super::report::{Trace, TracedLayer};
 use crate::{Checkpoint, Error, units};
-use apr_model::split_layer;
+use apr_model::Identity;
 
 pub(super) fn trace(checkpoint: &Checkpoint) -> Result<Trace, Error> {
     let (arch, count) = checkpoint.arch_and_layers()?;
     let layer = |index| TracedLayer { index, name: format!("layer {index}"), ..Default::default() };
     let mut layers: Vec<TracedLayer> = (0..count).map(layer).collect();
     for entry in checkpoint.container().tensors() {
-        let (_, index) = split_layer(&entry.name);
+        let index = match arch.identify(checkpoint.naming(), &entry.name) {
+            Some(Identity::Weight { layer, .. } | Identity::Derived { layer, .. }) => layer,
+            None => None,
+        };
         let Some(layer) = index.and_then(|index| layers.get_mut(index)) else { continue };
         layer.tensors += 1;
         layer.parameters += units::size(entry.layout.elem_count());

@@ -26,7 +26,7 @@ pub struct Trace {
     pub tokens: Vec<u32>,
     /// Operations before and after the layers: embedding, final norm and logits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub outside: Vec<Operation>,
+    pub outside: Vec<TracedOperation>,
     /// The comparison with another file of the model, if one was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,
@@ -52,12 +52,12 @@ pub struct TracedLayer {
     pub error: Option<f64>,
     /// What it computed for the prompt, in order; the last is what it hands on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub operations: Vec<Operation>,
+    pub operations: Vec<TracedOperation>,
 }
 
 /// What an operation computed.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct Operation {
+pub struct TracedOperation {
     /// What it is.
     pub name: &'static str,
     /// Root of the mean square of the finite values.
@@ -120,7 +120,7 @@ pub struct DamagedTensor {
     pub typical_own_error: Option<f64>,
 }
 
-impl Operation {
+impl TracedOperation {
     pub(crate) fn of(name: &'static str, values: &[f32]) -> Self {
         let finite = || values.iter().filter(|value| value.is_finite());
         let count = finite().count();
@@ -159,7 +159,7 @@ impl Trace {
         }
     }
 
-    pub(super) fn operation(&self, layer: Option<usize>, name: &str) -> Option<&Operation> {
+    pub(super) fn operation(&self, layer: Option<usize>, name: &str) -> Option<&TracedOperation> {
         let operations = match layer {
             Some(layer) => &self.layers.get(layer)?.operations,
             None => &self.outside,
@@ -167,7 +167,7 @@ impl Trace {
         operations.iter().find(|operation| operation.name == name)
     }
 
-    fn operation_mut(&mut self, layer: Option<usize>, name: &str) -> Option<&mut Operation> {
+    fn operation_mut(&mut self, layer: Option<usize>, name: &str) -> Option<&mut TracedOperation> {
         let operations = match layer {
             Some(layer) => &mut self.layers.get_mut(layer)?.operations,
             None => &mut self.outside,
@@ -209,7 +209,7 @@ impl Trace {
                 row.extend([format!("{:.3}", output.rms), format!("{:.3}", output.max_abs)]);
             }
             if let Some(error) = layer.error {
-                let own = |operation: &Operation| operation.own_error.unwrap_or_default();
+                let own = |operation: &TracedOperation| operation.own_error.unwrap_or_default();
                 let worst = layer.operations.iter().max_by(|a, b| own(a).total_cmp(&own(b)));
                 let worst = worst.filter(|worst| own(worst) > 0.0);
                 let worst = worst.map(|worst| format!("{} {}", worst.name, percent(own(worst))));

@@ -1,6 +1,6 @@
 //! One pass of a prompt through a model, and what each operation computed.
 
-use super::report::Operation;
+use super::report::TracedOperation;
 use crate::{Error, TextModel};
 use apr_model::{Part, Point};
 
@@ -24,7 +24,7 @@ pub(super) struct Run {
 /// What an operation computed.
 pub(super) struct Computed {
     pub(super) layer: Option<usize>,
-    pub(super) operation: Operation,
+    pub(super) operation: TracedOperation,
     /// The values, where other runs are compared with this one.
     rows: Vec<f32>,
 }
@@ -51,7 +51,7 @@ impl Run {
         count: usize,
         pass: &Pass<'_>,
     ) {
-        let mut operation = Operation::of(name, rows);
+        let mut operation = TracedOperation::of(name, rows);
         let at = self.computed.len();
         let kept = match pass {
             Pass::Alone => rows.to_vec(),

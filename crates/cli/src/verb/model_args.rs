@@ -59,6 +59,7 @@ impl MachineArgs {
             threads: self.threads,
             kernels: env::var(KERNELS).ok().filter(|name| !name.is_empty()),
             verify: self.verify,
+            profile: false,
         }
     }
 }

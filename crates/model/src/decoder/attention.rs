@@ -3,10 +3,10 @@
 use super::Decoder;
 use super::rows::Rows;
 use super::scratch::Scratch;
-use crate::ModelError;
 use crate::observe::{Point, Watch};
 use crate::ops::{Rope, Rotation};
 use crate::weights::{Layer, Qkv};
+use crate::{ModelError, Operation};
 use apr_kernel::Attention;
 
 /// The rotations of a batch, one per token; none where positions are not rotary.
@@ -40,9 +40,10 @@ impl Decoder {
     ) -> Result<(), ModelError> {
         let Scratch { input, query, key, value, attended, output, .. } = scratch;
         let Qkv { query: to_query, key: to_key, value: to_value } = &layer.qkv;
-        self.apply_all([(to_query, query), (to_key, key), (to_value, value)], input)?;
+        let products = [(to_query, &mut *query), (to_key, &mut *key), (to_value, &mut *value)];
+        self.apply_all(Operation::QueryKeyValue, products, input)?;
         for (point, rows) in
-            [(Point::Query, &mut *query), (Point::Key, &mut *key), (Point::Value, value)]
+            [(Point::Query, &mut *query), (Point::Key, &mut *key), (Point::Value, &mut *value)]
         {
             watch.at(point, rows);
         }
@@ -58,6 +59,7 @@ impl Decoder {
         let has_window = self.config.window_of(index).is_some();
         let rotations = if has_window { &rotations.local } else { &rotations.global };
         if !rotations.is_empty() {
+            let _timer = self.profile.time(Operation::Rope);
             let head_dim = self.config.head_dim;
             let (query_elems, key_elems) = (self.config.heads * head_dim, self.config.kv_size());
             for (point, row_elems, rows) in [
@@ -70,11 +72,13 @@ impl Decoder {
                 watch.at(point, rows);
             }
         }
+        let timer = self.profile.time(Operation::Cache);
         rows.store(index, key, value);
+        drop(timer);
         attended.resize(query.len(), 0.0);
         self.attend(index, rows, query, attended);
         watch.at(Point::Attended, attended);
-        self.apply(&layer.attention_output, attended, output)?;
+        self.apply(Operation::AttentionOutput, &layer.attention_output, attended, output)?;
         watch.at(Point::AttentionOutput, output);
         Ok(())
     }
@@ -82,6 +86,7 @@ impl Decoder {
     /// softmax(q·kᵀ · scale) · v for every token and head, over the positions up to its own that
     /// the layer sees.
     fn attend(&self, layer: usize, rows: &Rows<'_, '_>, query: &[f32], out: &mut [f32]) {
+        let _timer = self.profile.time(Operation::Attention);
         let (heads, kv_heads, head_dim) =
             (self.config.heads, self.config.kv_heads, self.config.head_dim);
         let heads_per_kv = heads / kv_heads;
