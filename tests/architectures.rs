@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of the models.
-fn folders() -> Vec<PathBuf> {
+pub(crate) fn folders() -> Vec<PathBuf> {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/architectures");
     let entries = fs::read_dir(base).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
@@ -21,14 +21,14 @@ fn folders() -> Vec<PathBuf> {
 }
 
 /// Tokens, and the logits of all of them.
-fn golden(folder: &Path) -> (Vec<u32>, Vec<f32>) {
+pub(crate) fn golden(folder: &Path) -> (Vec<u32>, Vec<f32>) {
     let container = apr_format::open(&folder.join("golden.safetensors")).unwrap();
     let tokens = container.tensor("tokens").unwrap().view().to_f32();
     let tokens = tokens.iter().map(|token| *token as u32).collect();
     (tokens, container.tensor("logits").unwrap().view().to_f32())
 }
 
-fn load(path: &Path) -> TextModel {
+pub(crate) fn load(path: &Path) -> TextModel {
     let checkpoint = Checkpoint::open(path).unwrap_or_else(|error| panic!("{error}"));
     TextModel::open(&checkpoint, &LoadOptions::default(), &())
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Every way to read a model. The words in capitals are filled in by [`Bench::arguments`].
-const READERS: [&[&str]; 9] = [
+const READERS: [&[&str]; 16] = [
     &["import", "INPUT", "-o", "OUTPUT"],
     &["import", "INPUT", "--plan"],
     &["run", "INPUT", "-p", "one", "-n", "1"],
@@ -18,6 +18,13 @@ const READERS: [&[&str]; 9] = [
     &["inspect", "INPUT"],
     &["tensors", "INPUT"],
     &["validate", "INPUT"],
+    &["eval", "SOURCE", "--text", "TEXT", "--reference", "INPUT"],
+    &["trace", "INPUT"],
+    &["trace", "INPUT", "-p", "one"],
+    &["trace", "SOURCE", "--against", "INPUT"],
+    &["check", "INPUT"],
+    &["qa", "INPUT"],
+    &["parity", "INPUT", "--path", "cpu"],
 ];
 
 /// Those that need what `config.json` says.
@@ -168,11 +175,16 @@ fn bad_folders(folder: &Path) -> Vec<BadInput> {
     let bad = |path, cause, accepted_by| BadInput { path, cause, accepted_by };
     vec![
         // The architecture follows from the tensor names, as for a blob in the hub's cache.
-        bad(no_config, "config.json is missing", &["inspect", "tensors", "validate"]),
+        bad(no_config, "config.json is missing", &["inspect", "tensors", "validate", "trace"]),
         bad(no_weights, "no model.safetensors", &[]),
         // A list of tensors is independent of what the model is.
         bad(unknown, "FooForCausalLM", &["tensors"]),
     ]
+}
+
+/// Verbs that read the header alone have no argument but the model.
+fn is_accepted(reader: &[&str], accepted_by: &[&str]) -> bool {
+    reader.len() == 2 && accepted_by.contains(&reader[0])
 }
 
 fn edit_config(folder: &Path, edit: impl FnOnce(&mut Value)) {
@@ -190,7 +202,7 @@ fn every_reader_refuses_bad_files_and_folders_in_one_line() {
     inputs.extend(bad_folders(folder.path()));
     for BadInput { path, cause, accepted_by } in inputs {
         let (accepting, refusing): (Vec<&[&str]>, Vec<&[&str]>) =
-            READERS.into_iter().partition(|reader| accepted_by.contains(&reader[0]));
+            READERS.into_iter().partition(|reader| is_accepted(reader, accepted_by));
         complaints.extend(bench.complaints(&refusing, &path, &[cause]));
         for reader in accepting {
             let args = bench.arguments(reader, &path);

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 17] = [
     "import", "convert", "export", "quantize", "run", "verify", "bench", "eval", "inspect",
-    "tensors", "validate", "list", "schema",
+    "tensors", "trace", "check", "qa", "parity", "validate", "list", "schema",
 ];
 
 /// A sound call of every verb.
@@ -36,7 +36,7 @@ impl Calls {
         let (source, heldout) = (model("tiny-llama"), heldout());
         let output = self.target.path().join("model.apr");
         let (source, stored, output) = (text(&source), self.stored.path(), text(&output));
-        let calls: [&[&str]; 14] = [
+        let calls: [&[&str]; 20] = [
             &["import", source, "--quantize", "int4", "-o", output],
             &["import", source, "--quantize", "int4", "--plan"],
             &["run", source, "-p", "one", "-n", "4"],
@@ -44,6 +44,12 @@ impl Calls {
             &["verify", stored, "--against", source],
             &["bench", stored, "--iterations", "1", "--gen-tokens", "4"],
             &["eval", stored, "--text", text(&heldout)],
+            &["eval", stored, "--reference", source, "--window", "64"],
+            &["check", stored],
+            &["qa", stored],
+            &["parity", stored, "--path", "cpu"],
+            &["trace", stored],
+            &["trace", stored, "--against", source],
             &["inspect", source],
             &["inspect", stored],
             &["tensors", stored],

@@ -115,6 +115,15 @@ pub enum Error {
         /// Why it is not found.
         cause: String,
     },
+    /// A computation on an accelerator, of which there is none.
+    #[error(
+        "{}: no gpu: no CUDA device nor any other accelerator is used by apr; --path cpu holds the vector kernels against the portable ones",
+        path.display()
+    )]
+    NoAccelerator {
+        /// The model.
+        path: PathBuf,
+    },
     /// An argument that makes no sense for this model.
     #[error("{0}")]
     Argument(String),
@@ -170,6 +179,7 @@ impl Error {
             Self::Proof { .. } => "proof",
             Self::UnknownRecipe { .. } => "unknown_recipe",
             Self::Hub { .. } => "hub",
+            Self::NoAccelerator { .. } => "no_gpu",
             Self::Argument(_) => "argument",
             Self::Kernel(_) => "kernel",
             Self::Output(_) => "output",
@@ -192,6 +202,7 @@ impl Error {
             | Self::Io { .. }
             | Self::UnknownRecipe { .. }
             | Self::Hub { .. }
+            | Self::NoAccelerator { .. }
             | Self::Argument(_)
             | Self::Kernel(_)
             | Self::Output(_) => None,

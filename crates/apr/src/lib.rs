@@ -18,6 +18,7 @@
 //! ```
 
 mod bench;
+mod check;
 mod checkpoint;
 mod convert;
 mod derived;
@@ -29,14 +30,17 @@ mod generate;
 mod gguf;
 mod hub;
 mod inspect;
+mod parity;
 mod plan;
 mod progress;
 mod proof;
 mod provenance;
+mod qa;
 mod recipe;
 mod source;
 mod target;
 mod text_model;
+mod trace;
 mod units;
 mod validate;
 mod verify;
@@ -44,19 +48,26 @@ mod verify;
 pub use apr_format::{check_closed_files, copy_files, explain_bus_errors};
 pub use apr_model::Sampling;
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
+pub use check::{SAMPLE_TEXT, SelfCheck, check};
 pub use checkpoint::Checkpoint;
 pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
 pub use error::Error;
-pub use eval::{EvalOptions, Evaluation, evaluate};
+pub use eval::{Comparison, Divergence, EvalOptions, EvalText, Evaluation, Reference, evaluate};
 pub use generate::{
     Generate, Generation, Length, OperationTime, Phase, Profile, Speculation, StopReason,
 };
 pub use hub::{CachedModel, CachedModels, list};
 pub use inspect::{Inspection, TensorList, inspect, tensors};
+pub use parity::{KernelParity, Parity, ParityPath, parity};
 pub use plan::{Plan, PlannedTensor};
 pub use progress::{Progress, Step};
 pub use proof::{Exception, Proof, ProofFailure, ProvenTensor};
+pub use qa::{Gate, Qa, Severity, qa};
 pub use recipe::{RECIPES, Recipe, TypeOverride};
 pub use text_model::{LoadOptions, TextModel};
+pub use trace::{
+    Against, DEFAULT_THRESHOLD, DamagedTensor, Trace, TracedLayer, TracedOperation, trace,
+    trace_against, trace_prompt,
+};
 pub use validate::{Check, Status, Validation, validate};
 pub use verify::verify;

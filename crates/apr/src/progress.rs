@@ -21,6 +21,8 @@ pub enum Step {
     Prove,
     /// Stored hashes are compared with the bytes.
     Check,
+    /// Tensors of two files are compared; its unit is elements.
+    Compare,
     /// A text is scored; its unit is tokens.
     Evaluate,
 }
@@ -34,6 +36,7 @@ impl Step {
             Self::Convert => "quantizing",
             Self::Prove => "proving",
             Self::Check => "checking hashes",
+            Self::Compare => "comparing",
             Self::Evaluate => "evaluating",
         }
     }

@@ -65,8 +65,14 @@ impl fmt::Display for Check {
     }
 }
 
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(if *self == Self::Pass { "PASS" } else { "FAIL" })
+    }
+}
+
 impl Check {
-    fn new(name: &'static str, result: Result<String, String>) -> Self {
+    pub(crate) fn new(name: &'static str, result: Result<String, String>) -> Self {
         match result {
             Ok(message) => Self { name, status: Status::Pass, message },
             Err(message) => Self { name, status: Status::Fail, message },
@@ -216,8 +222,8 @@ impl fmt::Display for Validation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new(&["check", "status", ""]);
         for check in &self.checks {
-            let status = if check.status == Status::Pass { "PASS" } else { "FAIL" };
-            table.row([check.name.to_owned(), status.to_owned(), check.message.clone()]);
+            let (name, status) = (check.name.to_owned(), check.status.to_string());
+            table.row([name, status, check.message.clone()]);
         }
         table.fmt(f)?;
         writeln!(

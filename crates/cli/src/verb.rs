@@ -1,6 +1,7 @@
 //! The verbs. To add one: a file in `verb/` and its line in [`Verb`].
 
 mod bench;
+mod check;
 mod convert_args;
 mod eval;
 mod export;
@@ -8,10 +9,13 @@ mod import;
 mod inspect;
 mod list;
 mod model_args;
+mod parity;
+mod qa;
 mod quantize;
 mod run;
 mod schema;
 mod tensors;
+mod trace;
 mod validate;
 mod verify;
 
@@ -75,6 +79,14 @@ verbs! {
     Inspect(inspect),
     /// List the tensors of a model file
     Tensors(tensors),
+    /// Follow a model layer by layer, and find where it departs from another file of it
+    Trace(trace),
+    /// Run a model stage by stage and check what each computes
+    Check(check),
+    /// Put a model through every gate before it is handed on
+    Qa(qa),
+    /// Compare paths of computation: an accelerator's, or the vector kernels with the portable
+    Parity(parity),
     /// Check a model file: structure, hashes, values, tokenizer
     Validate(validate),
     /// List the models in the local cache of the hub

@@ -10,6 +10,7 @@ mod scratch;
 
 use crate::arch::{EmbeddingScale, RowOrder};
 use crate::cache::Ropes;
+use crate::observe::{Observer, Point, Watch};
 use crate::ops::{self, Rope};
 use crate::weights::{NormWeights, Weights};
 use crate::{Census, KvCache, ModelConfig, ModelError, Operation, Profile, Residual, RopeConfig};
@@ -103,10 +104,25 @@ impl Decoder {
     /// # Errors
     /// When a token is past the vocabulary or the cache is too small.
     pub fn forward(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+        self.forward_observed(cache, tokens, &mut |_, _, _| {})
+    }
+
+    /// The same, and `observer` sees what each operation computes. Of many tokens it sees those
+    /// that go through the model together: 256, then the next.
+    ///
+    /// # Errors
+    /// As for [`forward`](Self::forward).
+    pub fn forward_observed(
+        &self,
+        cache: &mut KvCache,
+        tokens: &[u32],
+        observer: &mut Observer<'_>,
+    ) -> Result<Vec<f32>, ModelError> {
         check_room(cache, tokens.len())?;
         let mut hidden = Vec::with_capacity(tokens.len() * self.config.hidden_size);
         for batch in tokens.chunks(MAX_BATCH) {
-            hidden.extend(self.batch(Rows::new(&mut [&mut *cache], batch.len()), batch)?);
+            let caches = &mut [&mut *cache];
+            hidden.extend(self.batch(Rows::new(caches, batch.len()), batch, observer)?);
         }
         Ok(hidden)
     }
@@ -129,7 +145,11 @@ impl Decoder {
         caches.iter().try_for_each(|cache| check_room(cache, 1))?;
         let mut logits = Vec::with_capacity(tokens.len() * self.config.vocab_size);
         for (caches, tokens) in caches.chunks_mut(MAX_BATCH).zip(tokens.chunks(MAX_BATCH)) {
-            logits.extend(self.logits(&self.batch(Rows::new(caches, 1), tokens)?)?);
+            logits.extend(self.logits(&self.batch(
+                Rows::new(caches, 1),
+                tokens,
+                &mut |_, _, _| {},
+            )?)?);
         }
         Ok(logits)
     }
@@ -156,30 +176,51 @@ impl Decoder {
         self.logits(&hidden[hidden.len().saturating_sub(self.config.hidden_size)..])
     }
 
-    fn batch(&self, mut rows: Rows<'_, '_>, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+    fn batch(
+        &self,
+        mut rows: Rows<'_, '_>,
+        tokens: &[u32],
+        observer: &mut Observer<'_>,
+    ) -> Result<Vec<f32>, ModelError> {
+        let mut watch = Watch::new(observer);
         let mut stream = self.embed(tokens, &rows)?;
+        watch.at(Point::Embedding, &mut stream);
         let rotations = self.rotations(&rows);
         let mut scratch = Scratch::default();
         for (index, layer) in self.weights.layers.iter().enumerate() {
+            watch.layer = Some(index);
             self.norm(&layer.attention_norm, &stream, &mut scratch.input);
-            self.attention((index, layer), &mut rows, &rotations, &mut scratch)?;
-            self.norm_in_place(layer.post_attention_norm.as_ref(), &mut scratch.output);
+            watch.at(Point::AttentionNorm, &mut scratch.input);
+            self.attention((index, layer), &mut rows, &rotations, &mut scratch, &mut watch)?;
+            if let Some(norm) = &layer.post_attention_norm {
+                self.norm_in_place(norm, &mut scratch.output);
+                watch.at(Point::PostAttentionNorm, &mut scratch.output);
+            }
             match self.config.residual {
                 Residual::Sequential => {
                     self.add(&mut stream, &scratch.output);
+                    watch.at(Point::AttentionSum, &mut stream);
                     self.norm(&layer.mlp_norm, &stream, &mut scratch.input);
                 }
                 Residual::Parallel => {
                     self.norm(&layer.mlp_norm, &stream, &mut scratch.input);
                     self.add(&mut stream, &scratch.output);
+                    watch.at(Point::AttentionSum, &mut stream);
                 }
             }
-            self.mlp(&layer.mlp, &mut scratch)?;
-            self.norm_in_place(layer.post_mlp_norm.as_ref(), &mut scratch.output);
+            watch.at(Point::MlpNorm, &mut scratch.input);
+            self.mlp(&layer.mlp, &mut scratch, &mut watch)?;
+            if let Some(norm) = &layer.post_mlp_norm {
+                self.norm_in_place(norm, &mut scratch.output);
+                watch.at(Point::PostMlpNorm, &mut scratch.output);
+            }
             self.add(&mut stream, &scratch.output);
+            watch.at(Point::LayerOutput, &mut stream);
         }
         rows.advance();
-        self.norm_in_place(Some(&self.weights.final_norm), &mut stream);
+        self.norm_in_place(&self.weights.final_norm, &mut stream);
+        watch.layer = None;
+        watch.at(Point::FinalNorm, &mut stream);
         Ok(stream)
     }
 
@@ -223,9 +264,8 @@ impl Decoder {
         });
     }
 
-    /// The same in place, where there is such a norm.
-    fn norm_in_place(&self, weights: Option<&NormWeights>, rows: &mut [f32]) {
-        let Some(weights) = weights else { return };
+    /// The same in place.
+    fn norm_in_place(&self, weights: &NormWeights, rows: &mut [f32]) {
         let _timer = self.profile.time(Operation::Norm);
         self.for_each_row(rows, weights.weight.len(), |_, row| self.norm_row(weights, row));
     }

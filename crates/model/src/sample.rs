@@ -119,9 +119,10 @@ fn by_logit(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
 }
 
-/// The first of the largest logits.
-/// The first of the largest. Runs in which nothing is larger are passed by vectors.
-fn argmax(logits: &[f32]) -> usize {
+/// The first of the largest logits; 0 of none.
+#[must_use]
+pub fn argmax(logits: &[f32]) -> usize {
+    // Runs in which nothing is larger are passed by vectors.
     const RUN: usize = 64;
     let mut best = 0;
     for (run, logits_of_run) in logits.chunks(RUN).enumerate() {

@@ -31,6 +31,19 @@ impl RecipeArgs {
 pub(crate) struct LoadArgs {
     #[command(flatten)]
     recipe: RecipeArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+impl LoadArgs {
+    pub(crate) fn options(&self) -> Result<LoadOptions, Error> {
+        Ok(LoadOptions { recipe: self.recipe.recipe()?, ..self.machine.options() })
+    }
+}
+
+/// Of those that run a model as it is stored.
+#[derive(Args)]
+pub(crate) struct MachineArgs {
     /// Number of threads [default: one per processor]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -39,14 +52,14 @@ pub(crate) struct LoadArgs {
     verify: bool,
 }
 
-impl LoadArgs {
-    pub(crate) fn options(&self) -> Result<LoadOptions, Error> {
-        Ok(LoadOptions {
-            recipe: self.recipe.recipe()?,
+impl MachineArgs {
+    pub(crate) fn options(&self) -> LoadOptions {
+        LoadOptions {
+            recipe: None,
             threads: self.threads,
             kernels: env::var(KERNELS).ok().filter(|name| !name.is_empty()),
             verify: self.verify,
             profile: false,
-        })
+        }
     }
 }

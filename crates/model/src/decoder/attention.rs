@@ -3,6 +3,7 @@
 use super::Decoder;
 use super::rows::Rows;
 use super::scratch::Scratch;
+use crate::observe::{Point, Watch};
 use crate::ops::{Rope, Rotation};
 use crate::weights::{Layer, Qkv};
 use crate::{ModelError, Operation};
@@ -35,24 +36,40 @@ impl Decoder {
         rows: &mut Rows<'_, '_>,
         rotations: &Rotations,
         scratch: &mut Scratch,
+        watch: &mut Watch<'_, '_>,
     ) -> Result<(), ModelError> {
         let Scratch { input, query, key, value, attended, output, .. } = scratch;
         let Qkv { query: to_query, key: to_key, value: to_value } = &layer.qkv;
         let products = [(to_query, &mut *query), (to_key, &mut *key), (to_value, &mut *value)];
         self.apply_all(Operation::QueryKeyValue, products, input)?;
-        self.norm_in_place(layer.query_norm.as_ref(), query);
-        self.norm_in_place(layer.key_norm.as_ref(), key);
+        for (point, rows) in
+            [(Point::Query, &mut *query), (Point::Key, &mut *key), (Point::Value, &mut *value)]
+        {
+            watch.at(point, rows);
+        }
+        for (point, norm, rows) in [
+            (Point::QueryNorm, &layer.query_norm, &mut *query),
+            (Point::KeyNorm, &layer.key_norm, &mut *key),
+        ] {
+            if let Some(norm) = norm {
+                self.norm_in_place(norm, rows);
+                watch.at(point, rows);
+            }
+        }
         let has_window = self.config.window_of(index).is_some();
         let rotations = if has_window { &rotations.local } else { &rotations.global };
         if !rotations.is_empty() {
             let _timer = self.profile.time(Operation::Rope);
             let head_dim = self.config.head_dim;
-            for (row_elems, rows) in
-                [(self.config.heads * head_dim, &mut *query), (self.config.kv_size(), &mut *key)]
-            {
+            let (query_elems, key_elems) = (self.config.heads * head_dim, self.config.kv_size());
+            for (point, row_elems, rows) in [
+                (Point::RotatedQuery, query_elems, &mut *query),
+                (Point::RotatedKey, key_elems, &mut *key),
+            ] {
                 self.for_each_row(rows, row_elems, |row, data| {
                     rotations[row].apply(data, head_dim);
                 });
+                watch.at(point, rows);
             }
         }
         let timer = self.profile.time(Operation::Cache);
@@ -60,7 +77,10 @@ impl Decoder {
         drop(timer);
         attended.resize(query.len(), 0.0);
         self.attend(index, rows, query, attended);
-        self.apply(Operation::AttentionOutput, &layer.attention_output, attended, output)
+        watch.at(Point::Attended, attended);
+        self.apply(Operation::AttentionOutput, &layer.attention_output, attended, output)?;
+        watch.at(Point::AttentionOutput, output);
+        Ok(())
     }
 
     /// softmax(q·kᵀ · scale) · v for every token and head, over the positions up to its own that

@@ -2,6 +2,7 @@
 
 use super::Decoder;
 use super::scratch::{Inner, Scratch};
+use crate::observe::{Observer, Point, Watch};
 use crate::ops;
 use crate::weights::{GatedMlp, Linear, MlpWeights};
 use crate::{Experts, ModelError, Operation};
@@ -12,24 +13,29 @@ impl Decoder {
         &self,
         weights: &MlpWeights,
         scratch: &mut Scratch,
+        watch: &mut Watch<'_, '_>,
     ) -> Result<(), ModelError> {
         let Scratch { input, inner, output, .. } = scratch;
         match weights {
-            MlpWeights::Gated(gated) => self.gated(gated, input, (inner, output)),
+            MlpWeights::Gated(gated) => self.gated(gated, input, (inner, output), watch)?,
             MlpWeights::Plain { activation, up, down } => {
                 let width = up.weight.layout().row_count();
                 self.apply(Operation::MlpIn, up, input, &mut inner.gate)?;
+                watch.at(Point::MlpUp, &mut inner.gate);
                 let timer = self.profile.time(Operation::Activation);
                 self.for_each_row(&mut inner.gate, width, |_, row| {
                     ops::activate(self.kernels, *activation, row);
                 });
                 drop(timer);
-                self.apply(Operation::MlpOut, down, &inner.gate, output)
+                watch.at(Point::MlpInner, &mut inner.gate);
+                self.apply(Operation::MlpOut, down, &inner.gate, output)?;
             }
             MlpWeights::Experts { router, experts } => {
-                self.mixture((router, experts), input, (inner, output))
+                self.mixture((router, experts), input, (inner, output), watch)?;
             }
         }
+        watch.at(Point::MlpOutput, output);
+        Ok(())
     }
 
     /// down(act(gate(x)) · up(x)).
@@ -38,16 +44,20 @@ impl Decoder {
         weights: &GatedMlp,
         input: &[f32],
         (Inner { gate, up }, output): (&mut Inner, &mut Vec<f32>),
+        watch: &mut Watch<'_, '_>,
     ) -> Result<(), ModelError> {
         let width = weights.gate.weight.layout().row_count();
         let products = [(&weights.gate, &mut *gate), (&weights.up, &mut *up)];
         self.apply_all(Operation::MlpIn, products, input)?;
+        watch.at(Point::MlpGate, gate);
+        watch.at(Point::MlpUp, up);
         let timer = self.profile.time(Operation::Activation);
         self.for_each_row(gate, width, |row, gate| {
             ops::activate(self.kernels, weights.activation, gate);
             ops::multiply(gate, &up[row * width..][..width]);
         });
         drop(timer);
+        watch.at(Point::MlpInner, gate);
         self.apply(Operation::MlpOut, &weights.down, gate, output)
     }
 
@@ -58,6 +68,7 @@ impl Decoder {
         (router, experts): (&Linear, &[GatedMlp]),
         input: &[f32],
         (inner, out): (&mut Inner, &mut Vec<f32>),
+        watch: &mut Watch<'_, '_>,
     ) -> Result<(), ModelError> {
         let hidden = self.config.hidden_size;
         let mut shares = Vec::new();
@@ -65,6 +76,7 @@ impl Decoder {
         if let Some(rule) = self.config.experts {
             self.for_each_row(&mut shares, rule.count, |_, row| keep_largest(row, rule));
         }
+        watch.at(Point::Router, &mut shares);
         out.clear();
         out.resize(input.len(), 0.0);
         let (mut rows, mut output) = (Vec::new(), Vec::new());
@@ -79,7 +91,9 @@ impl Decoder {
             for (token, _) in &chosen {
                 rows.extend_from_slice(&input[token * hidden..][..hidden]);
             }
-            self.gated(expert, &rows, (inner, &mut output))?;
+            // Other tokens in every model that is compared: there is nothing to see side by side.
+            let nobody: &mut Observer<'_> = &mut |_, _, _| {};
+            self.gated(expert, &rows, (inner, &mut output), &mut Watch::new(nobody))?;
             for ((token, share), row) in chosen.iter().zip(output.chunks_exact(hidden)) {
                 self.kernels.add_scaled(*share, row, &mut out[token * hidden..][..hidden]);
             }
