@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Every way to read a model. The words in capitals are filled in by [`Bench::arguments`].
-const READERS: [&[&str]; 9] = [
+const READERS: [&[&str]; 12] = [
     &["import", "INPUT", "-o", "OUTPUT"],
     &["import", "INPUT", "--plan"],
     &["run", "INPUT", "-p", "one", "-n", "1"],
@@ -18,6 +18,9 @@ const READERS: [&[&str]; 9] = [
     &["inspect", "INPUT"],
     &["tensors", "INPUT"],
     &["validate", "INPUT"],
+    &["tree", "INPUT"],
+    &["hex", "INPUT", "--header"],
+    &["hex", "INPUT", "--tensor", "model.norm.weight", "--stats"],
 ];
 
 /// Those that need what `config.json` says.
@@ -168,10 +171,14 @@ fn bad_folders(folder: &Path) -> Vec<BadInput> {
     let bad = |path, cause, accepted_by| BadInput { path, cause, accepted_by };
     vec![
         // The architecture follows from the tensor names, as for a blob in the hub's cache.
-        bad(no_config, "config.json is missing", &["inspect", "tensors", "validate"]),
+        bad(
+            no_config,
+            "config.json is missing",
+            &["inspect", "tensors", "validate", "tree", "hex"],
+        ),
         bad(no_weights, "no model.safetensors", &[]),
         // A list of tensors is independent of what the model is.
-        bad(unknown, "FooForCausalLM", &["tensors"]),
+        bad(unknown, "FooForCausalLM", &["tensors", "tree", "hex"]),
     ]
 }
 

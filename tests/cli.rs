@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 15] = [
     "import", "convert", "export", "quantize", "run", "verify", "bench", "eval", "inspect",
-    "tensors", "validate", "list", "schema",
+    "tensors", "tree", "hex", "validate", "list", "schema",
 ];
 
 /// A sound call of every verb.
@@ -36,7 +36,7 @@ impl Calls {
         let (source, heldout) = (model("tiny-llama"), heldout());
         let output = self.target.path().join("model.apr");
         let (source, stored, output) = (text(&source), self.stored.path(), text(&output));
-        let calls: [&[&str]; 14] = [
+        let calls: [&[&str]; 20] = [
             &["import", source, "--quantize", "int4", "-o", output],
             &["import", source, "--quantize", "int4", "--plan"],
             &["run", source, "-p", "one", "-n", "4"],
@@ -47,6 +47,12 @@ impl Calls {
             &["inspect", source],
             &["inspect", stored],
             &["tensors", stored],
+            &["tree", source],
+            &["hex", source],
+            &["hex", stored, "--tensor", "model.norm"],
+            &["hex", stored, "--tensor", "embed", "--stats"],
+            &["hex", source, "--tensor", "embed", "--distribution"],
+            &["hex", stored, "--tensor", "embed", "--slice", "0:2,3"],
             &["validate", source],
             &["validate", stored],
             &["list"],
@@ -359,6 +365,16 @@ fn piped(args: &[&str], bytes: &[u8], folder: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// A document without what it says of where the model was found.
+fn unnamed(mut document: Value) -> Value {
+    let object = document.as_object_mut().unwrap();
+    object.remove("name");
+    for file in object.get_mut("files").and_then(Value::as_array_mut).into_iter().flatten() {
+        file.as_object_mut().unwrap().remove("path");
+    }
+    document
+}
+
 /// The part of a SafeTensors file before its tensors.
 fn header(name: &str) -> Vec<u8> {
     let mut bytes = fs::read(model(name).join("model.safetensors")).unwrap();
@@ -383,10 +399,10 @@ fn the_header_suffices_on_a_pipe() {
             (forged.bytes[..forged.bytes.len() / 2].to_vec(), stored.file),
         ];
         for (bytes, file) in sources {
-            for verb in ["inspect", "tensors"] {
-                let expected = json(&[verb, text(&file)]);
+            for verb in ["inspect", "tensors", "tree", "hex"] {
+                let expected = unnamed(json(&[verb, text(&file)]));
                 for path in ["-", "/dev/stdin"] {
-                    let found = piped(&[verb, path], &bytes, elsewhere.path());
+                    let found = unnamed(piped(&[verb, path], &bytes, elsewhere.path()));
                     assert_eq!(found, expected, "{verb} {path} of {name}");
                 }
             }

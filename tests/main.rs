@@ -20,6 +20,8 @@ mod gguf;
 mod gguf_file;
 mod goldens;
 mod harness;
+mod hex;
 mod quality;
 mod recipes;
 mod speculation;
+mod tree;

@@ -115,6 +115,14 @@ pub enum Error {
         /// Why it is not found.
         cause: String,
     },
+    /// A name that is not that of one tensor.
+    #[error("{}: {cause}", path.display())]
+    NoTensor {
+        /// The model.
+        path: PathBuf,
+        /// Why no tensor, or which, is meant.
+        cause: String,
+    },
     /// An argument that makes no sense for this model.
     #[error("{0}")]
     Argument(String),
@@ -170,6 +178,7 @@ impl Error {
             Self::Proof { .. } => "proof",
             Self::UnknownRecipe { .. } => "unknown_recipe",
             Self::Hub { .. } => "hub",
+            Self::NoTensor { .. } => "no_tensor",
             Self::Argument(_) => "argument",
             Self::Kernel(_) => "kernel",
             Self::Output(_) => "output",
@@ -192,6 +201,7 @@ impl Error {
             | Self::Io { .. }
             | Self::UnknownRecipe { .. }
             | Self::Hub { .. }
+            | Self::NoTensor { .. }
             | Self::Argument(_)
             | Self::Kernel(_)
             | Self::Output(_) => None,

@@ -2,16 +2,23 @@
 
 mod bench;
 mod convert_args;
+mod debug;
 mod eval;
+mod explain;
 mod export;
+mod flow;
+mod hex;
 mod import;
 mod inspect;
+mod lint;
 mod list;
 mod model_args;
+mod oracle;
 mod quantize;
 mod run;
 mod schema;
 mod tensors;
+mod tree;
 mod validate;
 mod verify;
 
@@ -75,6 +82,20 @@ verbs! {
     Inspect(inspect),
     /// List the tensors of a model file
     Tensors(tensors),
+    /// Show the tensors of a model file as a tree
+    Tree(tree),
+    /// Show bytes, values and statistics of a tensor, or the header of a file
+    Hex(hex),
+    /// Say what a tensor does in its model
+    Explain(explain),
+    /// Show how a token's vector goes through a model, step by step
+    Flow(flow),
+    /// Say what kind of model a file holds and what it takes to run it
+    Oracle(oracle),
+    /// Show a file at a glance, and whether its header is sound
+    Debug(debug),
+    /// List what is questionable about a file, from its header
+    Lint(lint),
     /// Check a model file: structure, hashes, values, tokenizer
     Validate(validate),
     /// List the models in the local cache of the hub
