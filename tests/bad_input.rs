@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Every way to read a model. The words in capitals are filled in by [`Bench::arguments`].
-const READERS: [&[&str]; 16] = [
+const READERS: &[&[&str]] = &[
     &["import", "INPUT", "-o", "OUTPUT"],
     &["import", "INPUT", "--plan"],
     &["run", "INPUT", "-p", "one", "-n", "1"],
@@ -25,6 +25,9 @@ const READERS: [&[&str]; 16] = [
     &["check", "INPUT"],
     &["qa", "INPUT"],
     &["parity", "INPUT", "--path", "cpu"],
+    &["tree", "INPUT"],
+    &["hex", "INPUT", "--header"],
+    &["hex", "INPUT", "--tensor", "model.norm.weight", "--stats"],
 ];
 
 /// Those that need what `config.json` says.
@@ -175,10 +178,14 @@ fn bad_folders(folder: &Path) -> Vec<BadInput> {
     let bad = |path, cause, accepted_by| BadInput { path, cause, accepted_by };
     vec![
         // The architecture follows from the tensor names, as for a blob in the hub's cache.
-        bad(no_config, "config.json is missing", &["inspect", "tensors", "validate", "trace"]),
+        bad(
+            no_config,
+            "config.json is missing",
+            &["inspect", "tensors", "validate", "trace", "tree", "hex"],
+        ),
         bad(no_weights, "no model.safetensors", &[]),
         // A list of tensors is independent of what the model is.
-        bad(unknown, "FooForCausalLM", &["tensors"]),
+        bad(unknown, "FooForCausalLM", &["tensors", "tree", "hex"]),
     ]
 }
 
@@ -202,7 +209,7 @@ fn every_reader_refuses_bad_files_and_folders_in_one_line() {
     inputs.extend(bad_folders(folder.path()));
     for BadInput { path, cause, accepted_by } in inputs {
         let (accepting, refusing): (Vec<&[&str]>, Vec<&[&str]>) =
-            READERS.into_iter().partition(|reader| is_accepted(reader, accepted_by));
+            READERS.iter().copied().partition(|reader| is_accepted(reader, accepted_by));
         complaints.extend(bench.complaints(&refusing, &path, &[cause]));
         for reader in accepting {
             let args = bench.arguments(reader, &path);

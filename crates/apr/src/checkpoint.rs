@@ -3,7 +3,7 @@
 
 use crate::{Error, hub};
 use apr_format::{Container, apr, gguf, open, open_header};
-use apr_model::{Arch, Census, ModelConfig, Naming};
+use apr_model::{Arch, Census, ModelConfig, Naming, Survey};
 use apr_token::Tokenizer;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -203,6 +203,24 @@ impl Checkpoint {
             return Ok((config.arch, config.layers));
         }
         Arch::infer(&self.container).map_err(Error::model(&self.path))
+    }
+
+    /// The parameters of the model; none where there is no configuration.
+    ///
+    /// # Errors
+    /// When there is one that does not describe a model that runs.
+    pub(crate) fn known_config(&self) -> Result<Option<ModelConfig>, Error> {
+        self.config.as_ref().map(|_| self.config()).transpose()
+    }
+
+    /// The tensors and their roles as far as they have any.
+    ///
+    /// # Errors
+    /// When the architecture is not supported.
+    pub(crate) fn survey(&self) -> Result<(&'static Arch, Survey), Error> {
+        let ((arch, _), config) = (self.arch_and_layers()?, self.known_config()?);
+        let survey = Survey::take(arch, config.as_ref(), &self.container, self.naming());
+        Ok((arch, survey.map_err(Error::model(&self.path))?))
     }
 
     /// Every tensor's role.

@@ -124,6 +124,14 @@ pub enum Error {
         /// The model.
         path: PathBuf,
     },
+    /// A name that is not that of one tensor.
+    #[error("{}: {cause}", path.display())]
+    NoTensor {
+        /// The model.
+        path: PathBuf,
+        /// Why no tensor, or which, is meant.
+        cause: String,
+    },
     /// An argument that makes no sense for this model.
     #[error("{0}")]
     Argument(String),
@@ -180,6 +188,7 @@ impl Error {
             Self::UnknownRecipe { .. } => "unknown_recipe",
             Self::Hub { .. } => "hub",
             Self::NoAccelerator { .. } => "no_gpu",
+            Self::NoTensor { .. } => "no_tensor",
             Self::Argument(_) => "argument",
             Self::Kernel(_) => "kernel",
             Self::Output(_) => "output",
@@ -203,6 +212,7 @@ impl Error {
             | Self::UnknownRecipe { .. }
             | Self::Hub { .. }
             | Self::NoAccelerator { .. }
+            | Self::NoTensor { .. }
             | Self::Argument(_)
             | Self::Kernel(_)
             | Self::Output(_) => None,

@@ -2,8 +2,9 @@
 
 use crate::units::{self, Table};
 use crate::{Checkpoint, Error};
-use apr_format::Metadata;
+use apr_format::{Container, Metadata};
 use apr_model::Arch;
+use apr_tensor::TensorLayout;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -44,7 +45,7 @@ pub struct Inspection {
 /// When its architecture is not supported.
 pub fn inspect(checkpoint: &Checkpoint) -> Result<Inspection, Error> {
     let container = checkpoint.container();
-    let config = checkpoint.config_json().map(|_| checkpoint.config()).transpose()?;
+    let config = checkpoint.known_config()?;
     let (arch, layers) = checkpoint.arch_and_layers()?;
     let embedding = match &config {
         Some(config) => Some((config.vocab_size, config.hidden_size)),
@@ -64,15 +65,20 @@ pub fn inspect(checkpoint: &Checkpoint) -> Result<Inspection, Error> {
         format: container.format(),
         file_size: container.byte_len(),
         tensor_count: container.tensors().len(),
-        total_params: container
-            .tensors()
-            .iter()
-            .filter(|entry| !entry.layout.shape().is_empty())
-            .map(|entry| units::size(entry.layout.elem_count()))
-            .sum(),
+        total_params: total_params(container),
         dtypes,
         metadata: container.metadata().clone(),
     })
+}
+
+/// Elements of all tensors that have dimensions: what has none is a setting, no weight.
+pub(crate) fn total_params(container: &Container) -> u64 {
+    container.tensors().iter().map(|entry| params(&entry.layout)).sum()
+}
+
+/// Elements of a tensor that has dimensions.
+pub(crate) fn params(layout: &TensorLayout) -> u64 {
+    if layout.shape().is_empty() { 0 } else { units::size(layout.elem_count()) }
 }
 
 /// Vocabulary and hidden size, from the embedding's own shape.

@@ -1,6 +1,7 @@
 //! Is this model fit to be handed on? Gates that it must pass.
 
 use crate::check::check_model;
+use crate::lint::Severity;
 use crate::units::Table;
 use crate::validate::Status;
 use crate::{
@@ -23,7 +24,7 @@ const SLOW: f64 = 1.0;
 pub struct Qa {
     /// Every gate.
     pub gates: Vec<Gate>,
-    /// Whether none failed that is critical.
+    /// Whether none failed that is an error.
     pub passed: bool,
     /// Number of gates.
     pub total_gates: usize,
@@ -46,16 +47,6 @@ pub struct Gate {
     pub message: String,
 }
 
-/// What it means that a gate fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The model must not be used.
-    Critical,
-    /// Somebody should look.
-    Warning,
-}
-
 /// Checks the file, loads the model, and puts it through every gate.
 ///
 /// # Errors
@@ -67,7 +58,7 @@ pub fn qa(
 ) -> Result<Qa, Error> {
     let model = TextModel::open(checkpoint, load, progress)?;
     let census = checkpoint.census(model.decoder.config())?;
-    let critical = |name, result| Gate::new(name, Severity::Critical, result);
+    let critical = |name, result| Gate::new(name, Severity::Error, result);
     let (deterministic, rate) = determinism(checkpoint, &model, load, progress)?;
     let gates = vec![
         critical("file", file(checkpoint, progress)?),
@@ -80,7 +71,7 @@ pub fn qa(
     ];
     let failed = || gates.iter().filter(|gate| gate.status == Status::Fail);
     Ok(Qa {
-        passed: failed().all(|gate| gate.severity != Severity::Critical),
+        passed: failed().all(|gate| gate.severity != Severity::Error),
         total_gates: gates.len(),
         failed: failed().count(),
         model: checkpoint.path().display().to_string(),
@@ -198,19 +189,10 @@ impl Gate {
 }
 
 impl Qa {
-    /// The critical gates that failed.
+    /// The gates that failed and are errors.
     pub fn failures(&self) -> impl Iterator<Item = &Gate> {
         let failed = |gate: &&Gate| gate.status == Status::Fail;
-        self.gates.iter().filter(failed).filter(|gate| gate.severity == Severity::Critical)
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Critical => "critical",
-            Self::Warning => "warning",
-        })
+        self.gates.iter().filter(failed).filter(|gate| gate.severity == Severity::Error)
     }
 }
 

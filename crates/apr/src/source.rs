@@ -1,9 +1,10 @@
 //! A source tensor as a new file will hold it: in single precision, rows by output, the rows in
 //! the file's order, experts stacked.
 
+use crate::statistics::AllFinite;
 use crate::{Checkpoint, Error};
 use apr_format::{Container, Hash128, NewTensor};
-use apr_kernel::{Kernels, Task};
+use apr_kernel::Kernels;
 use apr_model::{Form, PlacedTensor, RowOrder};
 use apr_tensor::{DType, Tensor, TensorError, TensorLayout, TensorView};
 use rayon::prelude::*;
@@ -15,18 +16,6 @@ use std::path::{Path, PathBuf};
 const CHUNK_ELEMS: usize = 1 << 14;
 /// Rows of a source that are transposed together: what they become is a cache line.
 const TILE: usize = 16;
-
-/// Whether all values are finite.
-struct AllFinite<'a>(&'a [f32]);
-
-impl Task for AllFinite<'_> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn run(self) -> bool {
-        self.0.iter().fold(true, |finite, value| finite & value.is_finite())
-    }
-}
 
 /// A source tensor and how it is to be read.
 #[derive(Clone)]

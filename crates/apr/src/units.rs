@@ -47,6 +47,41 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// Seven significant digits: `-0.01234568`, `123.4568`, `1.234568e-9`; whole numbers as they are.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    if !(1e-4..1e7).contains(&size) {
+        return format!("{value:.6e}");
+    }
+    let digits = [1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4];
+    let decimals = digits.iter().position(|digit| size >= *digit).unwrap_or_default();
+    let text = format!("{value:.decimals$}");
+    if decimals == 0 {
+        return text;
+    }
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Rows of 16 bytes with their offsets, in hexadecimal and as text.
+pub(crate) fn hex_dump(first: u64, bytes: &[u8]) -> String {
+    let mut out = String::new();
+    let mut offset = first;
+    for row in bytes.chunks(16) {
+        let half = |bytes: &[u8]| {
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+        };
+        let (left, right) = row.split_at(row.len().min(8));
+        let shown = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' };
+        let text: String = row.iter().map(shown).collect();
+        out += &format!("{offset:08x}  {:23}  {:23}  |{text}|\n", half(left), half(right));
+        offset += size(row.len());
+    }
+    out
+}
+
 /// `1.2e-3`, or `0`.
 pub(crate) fn error(value: f64) -> String {
     if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") }
@@ -103,5 +138,29 @@ mod tests {
         assert_eq!(error(0.0), "0");
         assert_eq!(error(0.001_234), "1.2e-3");
         assert_eq!(decibels(f64::INFINITY), "exact");
+        for (value, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (-0.012_345_678_9, "-0.01234568"),
+            (123.456_789, "123.4568"),
+            (0.1, "0.1"),
+            (0.1_f32.into(), "0.1"),
+            (9_999_999.4, "9999999"),
+            (1234.0, "1234"),
+            (1.234_567_8e-9, "1.234568e-9"),
+            (-3e7, "-3.000000e7"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn a_dump_has_offsets_bytes_and_text() {
+        assert_eq!(
+            hex_dump(4096, b"GGUF\x03\0\xff ab"),
+            "00001000  47 47 55 46 03 00 ff 20  61 62                    |GGUF....ab|\n"
+        );
+        let two: Vec<u8> = (0..17).collect();
+        assert_eq!(hex_dump(0, &two).lines().nth(1), Some(&*format!("00000010  10{:48}|.|", "")));
     }
 }

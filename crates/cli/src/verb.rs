@@ -3,12 +3,18 @@
 mod bench;
 mod check;
 mod convert_args;
+mod debug;
 mod eval;
+mod explain;
 mod export;
+mod flow;
+mod hex;
 mod import;
 mod inspect;
+mod lint;
 mod list;
 mod model_args;
+mod oracle;
 mod parity;
 mod qa;
 mod quantize;
@@ -16,6 +22,7 @@ mod run;
 mod schema;
 mod tensors;
 mod trace;
+mod tree;
 mod validate;
 mod verify;
 
@@ -87,6 +94,20 @@ verbs! {
     Qa(qa),
     /// Compare paths of computation: an accelerator's, or the vector kernels with the portable
     Parity(parity),
+    /// Show the tensors of a model file as a tree
+    Tree(tree),
+    /// Show bytes, values and statistics of a tensor, or the header of a file
+    Hex(hex),
+    /// Say what a tensor does in its model
+    Explain(explain),
+    /// Show how a token's vector goes through a model, step by step
+    Flow(flow),
+    /// Say what kind of model a file holds and what it takes to run it
+    Oracle(oracle),
+    /// Show a file at a glance, and whether its header is sound
+    Debug(debug),
+    /// List what is questionable about a file, from its header
+    Lint(lint),
     /// Check a model file: structure, hashes, values, tokenizer
     Validate(validate),
     /// List the models in the local cache of the hub

@@ -196,6 +196,24 @@ impl DerivedKind {
             Self::TiedHead => "tied_head",
         }
     }
+
+    /// What it does, for people.
+    #[must_use]
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Self::CausalMask => {
+                "Marks which positions may see which; it follows from the number of positions, and no program needs it."
+            }
+            Self::MaskedBias => {
+                "The score of positions that must not be seen; no program needs it."
+            }
+            Self::RopeFrequencies => {
+                "The frequencies of rotary positions; they follow from the configuration."
+            }
+            Self::RopeFactors => "What the frequencies of rotary positions are divided by.",
+            Self::TiedHead => "A copy of the token embedding, which is the output head too.",
+        }
+    }
 }
 
 impl Arch {

@@ -1,7 +1,7 @@
 //! What a tensor is by its name alone: for files without a configuration, parts of a model, and
 //! files that are damaged.
 
-use crate::arch::{Arch, DerivedKind, Part, TensorName};
+use crate::arch::{Arch, DerivedKind, Part, TensorName, TensorRole};
 use crate::config::supported;
 use crate::gguf::FACTORS;
 use crate::{ARCHS, ModelError, Naming};
@@ -54,6 +54,28 @@ impl Arch {
             }
             Naming::Gguf | Naming::Canonical => None,
         }
+    }
+
+    /// Every weight of a model with so many layers: role, layer, and name in a file that names its
+    /// tensors in this way, where the experts of a layer count as one.
+    #[must_use]
+    pub fn weights(
+        &self,
+        layers: usize,
+        naming: Naming,
+    ) -> Vec<(TensorRole, Option<usize>, String)> {
+        let named = |tensor: &TensorName, layer| {
+            let name = match naming {
+                Naming::Published | Naming::Canonical => tensor.name(layer),
+                Naming::Gguf => tensor.role.gguf_name(layer),
+            };
+            (tensor.role, layer, name)
+        };
+        let of = |tensor: &'static TensorName| {
+            let count = if tensor.role.part.is_per_layer() { layers } else { 1 };
+            (0..count).map(move |at| named(tensor, tensor.role.part.is_per_layer().then_some(at)))
+        };
+        self.tensors.iter().flat_map(of).collect()
     }
 
     /// The architecture that these tensor names belong to, and the number of layers, for files

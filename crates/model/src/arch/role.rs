@@ -94,6 +94,64 @@ impl Part {
         }
     }
 
+    /// What it does, for people.
+    #[must_use]
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Self::TokenEmbedding => {
+                "A row for each token of the vocabulary: the vector with which the token enters the model."
+            }
+            Self::PositionEmbedding => {
+                "A row for each position, added to the token's vector so that the order of the text counts."
+            }
+            Self::AttentionNorm => "Brings the vector that attention reads to a common scale.",
+            Self::Query => {
+                "Makes the queries of attention: what each head of a position looks for in the text before it."
+            }
+            Self::Key => {
+                "Makes the keys of attention: what the queries of later positions are compared with."
+            }
+            Self::Value => {
+                "Makes the values of attention: what a position hands on where a query matches its key."
+            }
+            Self::QueryKeyValue => {
+                "Makes the queries, keys and values of attention in one product."
+            }
+            Self::QueryNorm => {
+                "Brings the query of every head to a common scale before it is compared."
+            }
+            Self::KeyNorm => {
+                "Brings the key of every head to a common scale before it is compared."
+            }
+            Self::AttentionOutput => {
+                "Mixes what the heads of attention have gathered; the result is added to the position's vector."
+            }
+            Self::PostAttentionNorm => {
+                "Brings what attention adds to a common scale before it is added."
+            }
+            Self::MlpNorm => "Brings the vector that the MLP reads to a common scale.",
+            Self::MlpGate => "Decides how far each unit of the MLP opens.",
+            Self::MlpUp => "Widens the vector to the units of the MLP.",
+            Self::MlpGateUp => {
+                "Widens the vector to the units of the MLP and decides how far each opens, in one product."
+            }
+            Self::MlpDown => {
+                "Makes a vector of the units of the MLP again; the result is added to the position's vector."
+            }
+            Self::Router => "Scores the experts for each position; only the best few compute.",
+            Self::ExpertGate => "For each expert: decides how far each unit of its MLP opens.",
+            Self::ExpertUp => "For each expert: widens the vector to the units of its MLP.",
+            Self::ExpertDown => {
+                "For each expert: makes a vector of the units of its MLP again; the results, weighted by the router, are added to the position's vector."
+            }
+            Self::PostMlpNorm => "Brings what the MLP adds to a common scale before it is added.",
+            Self::FinalNorm => "Brings the vector that leaves the last layer to a common scale.",
+            Self::Head => {
+                "A row for each token of the vocabulary: its product with the last vector is the token's score."
+            }
+        }
+    }
+
     /// Whether there is one in every layer.
     #[must_use]
     pub const fn is_per_layer(self) -> bool {
