@@ -70,7 +70,7 @@ pub fn bench(
         return Err(Error::Argument("nothing to measure: a number is 0".to_owned()));
     }
     let start = Instant::now();
-    let checkpoint = Checkpoint::open(source)?;
+    let checkpoint = Checkpoint::open_with(source, progress)?;
     let loaded = load(&checkpoint, load_options, progress)?;
     if checkpoint.tokenizer_json()?.is_some() {
         // A text needs it before its first token; time that users wait belongs to the load.

@@ -2,6 +2,7 @@
 
 use crate::ProofFailure;
 use apr_format::FormatError;
+use apr_hub::HubError;
 use apr_kernel::KernelError;
 use apr_model::ModelError;
 use apr_tensor::{DType, EncodeError, TensorError};
@@ -107,14 +108,17 @@ pub enum Error {
         /// Those that exist.
         known: String,
     },
-    /// A name that is not in the cache of the model hub.
-    #[error("{name}: {cause}")]
+    /// A model that the hub or its cache does not give.
+    #[error("{name}: {source}")]
     Hub {
         /// The name, as given.
         name: String,
-        /// Why it is not found.
-        cause: String,
+        /// Why.
+        source: Box<HubError>,
     },
+    /// The settings of the hub or its cache as a whole.
+    #[error(transparent)]
+    HubCache(HubError),
     /// An argument that makes no sense for this model.
     #[error("{0}")]
     Argument(String),
@@ -129,6 +133,10 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn hub(name: impl ToString) -> impl FnOnce(HubError) -> Self {
+        move |source| Self::Hub { name: name.to_string(), source: Box::new(source) }
     }
 
     pub(crate) fn token(path: &Path) -> impl FnOnce(TokenError) -> Self {
@@ -169,7 +177,7 @@ impl Error {
             Self::SourceType { .. } => "source_type",
             Self::Proof { .. } => "proof",
             Self::UnknownRecipe { .. } => "unknown_recipe",
-            Self::Hub { .. } => "hub",
+            Self::Hub { .. } | Self::HubCache(_) => "hub",
             Self::Argument(_) => "argument",
             Self::Kernel(_) => "kernel",
             Self::Output(_) => "output",
@@ -192,6 +200,7 @@ impl Error {
             | Self::Io { .. }
             | Self::UnknownRecipe { .. }
             | Self::Hub { .. }
+            | Self::HubCache(_)
             | Self::Argument(_)
             | Self::Kernel(_)
             | Self::Output(_) => None,

@@ -41,6 +41,7 @@ mod units;
 mod validate;
 mod verify;
 
+pub use apr_hub::HubError;
 pub use apr_model::Sampling;
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
 pub use checkpoint::Checkpoint;
@@ -48,7 +49,7 @@ pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
 pub use error::Error;
 pub use eval::{EvalOptions, Evaluation, evaluate};
 pub use generate::{Generate, Generation, Length, StopReason};
-pub use hub::{CachedModel, CachedModels, list};
+pub use hub::{CachedModel, CachedModels, PulledModel, RemovedModel, list, pull, remove};
 pub use inspect::{Inspection, TensorList, inspect, tensors};
 pub use plan::{Plan, PlannedTensor};
 pub use progress::{Progress, Step};

@@ -1,5 +1,6 @@
 //! The `apr` command line: arguments in, a task of the library, its report out.
 
+mod open;
 mod output;
 mod progress;
 mod verb;

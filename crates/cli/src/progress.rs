@@ -23,7 +23,7 @@ impl Progress for Bar {
     fn begin(&self, step: Step, amount: u64) {
         let unit = match step {
             Step::Evaluate => "{pos}/{len} tokens, {per_sec}",
-            Step::Hash | Step::Convert | Step::Prove | Step::Check => {
+            Step::Download | Step::Hash | Step::Convert | Step::Prove | Step::Check => {
                 "{bytes}/{total_bytes}, {bytes_per_sec}"
             }
         };

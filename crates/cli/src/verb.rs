@@ -8,7 +8,9 @@ mod import;
 mod inspect;
 mod list;
 mod model_args;
+mod pull;
 mod quantize;
+mod rm;
 mod run;
 mod schema;
 mod tensors;
@@ -77,8 +79,12 @@ verbs! {
     Tensors(tensors),
     /// Check a model file: structure, hashes, values, tokenizer
     Validate(validate),
+    /// Bring a model of the hub into the local cache
+    Pull(pull),
     /// List the models in the local cache of the hub
     List(list),
+    /// Remove a model from the local cache of the hub
+    Rm(rm),
     /// Describe what a verb prints with --json
     Schema(schema),
 }

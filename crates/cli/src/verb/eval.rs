@@ -3,15 +3,16 @@
 use super::Task;
 use super::model_args::LoadArgs;
 use crate::Outcome;
+use crate::open::open;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, Error, EvalOptions, Evaluation, TextModel};
+use apr::{Error, EvalOptions, Evaluation, TextModel};
 use std::fs;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// An .apr or SafeTensors file, a Hugging Face folder, or hf://ORG/NAME from the local cache
+    /// An .apr or SafeTensors file, a Hugging Face folder, or hf://ORG/NAME
     model: PathBuf,
     /// The text to score, UTF-8
     #[arg(long, value_name = "FILE")]
@@ -31,7 +32,7 @@ impl Task for Args {
             .map_err(|source| Error::Io { path: self.text.clone(), source })?;
         let name = self.text.file_name().unwrap_or_default().to_string_lossy();
         let progress = Bar::default();
-        let checkpoint = Checkpoint::open(&self.model)?;
+        let checkpoint = open(&self.model)?;
         let model = TextModel::open(&checkpoint, &self.load.options()?, &progress)?;
         let options = EvalOptions { window: self.window };
         output.report(&apr::evaluate(&model, (&name, &text), options, &progress)?)?;

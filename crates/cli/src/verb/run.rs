@@ -3,15 +3,16 @@
 use super::Task;
 use super::model_args::LoadArgs;
 use crate::Outcome;
+use crate::open::open;
 use crate::output::{self, Output};
 use crate::progress::Bar;
-use apr::{Checkpoint, Error, Generate, Generation, Length, Sampling, TextModel};
+use apr::{Error, Generate, Generation, Length, Sampling, TextModel};
 use clap::ValueEnum;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// An .apr or SafeTensors file, a Hugging Face folder, or hf://ORG/NAME from the local cache
+    /// An .apr or SafeTensors file, a Hugging Face folder, or hf://ORG/NAME
     model: PathBuf,
     /// The text to continue
     #[arg(value_name = "PROMPT", required_unless_present = "prompt", conflicts_with = "prompt")]
@@ -88,7 +89,7 @@ impl Task for Args {
             stop: self.stop,
             lookup: self.lookup,
         };
-        let checkpoint = Checkpoint::open(&self.model)?;
+        let checkpoint = open(&self.model)?;
         let model = TextModel::open(&checkpoint, &self.load.options()?, &Bar::default())?;
         if output.is_json() {
             output.document(&model.generate(&prompt, &options, &mut |_| Ok(()))?)?;
