@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 18] = [
     "import", "convert", "export", "quantize", "run", "verify", "bench", "eval", "inspect",
-    "tensors", "validate", "list", "schema",
+    "tensors", "validate", "pull", "list", "rm", "schema", "doctor", "completions", "man",
 ];
 
 /// A sound call of every verb.
@@ -36,7 +36,7 @@ impl Calls {
         let (source, heldout) = (model("tiny-llama"), heldout());
         let output = self.target.path().join("model.apr");
         let (source, stored, output) = (text(&source), self.stored.path(), text(&output));
-        let calls: [&[&str]; 14] = [
+        let calls: [&[&str]; 17] = [
             &["import", source, "--quantize", "int4", "-o", output],
             &["import", source, "--quantize", "int4", "--plan"],
             &["run", source, "-p", "one", "-n", "4"],
@@ -51,6 +51,9 @@ impl Calls {
             &["validate", stored],
             &["list"],
             &["schema", "inspect"],
+            &["doctor"],
+            &["completions", "zsh"],
+            &["man"],
         ];
         calls.iter().map(|call| call.iter().map(|&word| word.to_owned()).collect()).collect()
     }

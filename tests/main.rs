@@ -11,6 +11,7 @@ mod bad_input;
 mod bench;
 mod checkpoints;
 mod cli;
+mod comfort;
 mod conversion;
 mod defect;
 mod encoders;
@@ -20,6 +21,11 @@ mod gguf;
 mod gguf_file;
 mod goldens;
 mod harness;
+mod hub;
+#[path = "../crates/hub/tests/integration/hub_server.rs"]
+#[allow(dead_code, reason = "the tests of the hub's own crate use all of it")]
+mod hub_server;
 mod quality;
 mod recipes;
 mod speculation;
+mod tour;

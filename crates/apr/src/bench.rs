@@ -1,12 +1,11 @@
 //! Measuring how fast a model runs, and what share of the machine's limits that is.
 
-mod memory;
 mod report;
 mod work;
 
 use crate::generate::rate;
 use crate::text_model::{Loaded, load};
-use crate::{Checkpoint, Error, LoadOptions, Progress, units};
+use crate::{Checkpoint, Error, LoadOptions, Progress, memory, units};
 use apr_kernel::{Limits, Pool};
 use apr_model::{KvCache, Sampler, Sampling};
 pub use report::{Bench, Limit, Rate, Shares};

@@ -17,10 +17,12 @@
 //! # }
 //! ```
 
+mod advice;
 mod bench;
 mod checkpoint;
 mod convert;
 mod derived;
+mod doctor;
 mod encode;
 mod error;
 mod eval;
@@ -29,6 +31,7 @@ mod generate;
 mod gguf;
 mod hub;
 mod inspect;
+mod memory;
 mod plan;
 mod progress;
 mod proof;
@@ -46,6 +49,7 @@ pub use apr_model::Sampling;
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
 pub use checkpoint::Checkpoint;
 pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
+pub use doctor::{Doctor, HubHealth, doctor};
 pub use error::Error;
 pub use eval::{EvalOptions, Evaluation, evaluate};
 pub use generate::{Generate, Generation, Length, StopReason};

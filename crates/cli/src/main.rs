@@ -20,6 +20,9 @@ struct Cli {
     /// Print exactly one JSON document on standard output
     #[arg(long, global = true)]
     json: bool,
+    /// Show neither progress nor remarks
+    #[arg(short, long, global = true)]
+    quiet: bool,
 }
 
 /// Prints what was asked for instead of a verb (help, version), or what is wrong with the command
@@ -27,7 +30,7 @@ struct Cli {
 fn usage(error: &clap::Error) -> ExitCode {
     let wants_json = env::args_os().any(|argument| argument == "--json");
     if error.use_stderr() && wants_json {
-        Output::new(true).usage(&error.kind().to_string());
+        Output::new(true, true).usage(&error.kind().to_string());
     }
     // Nowhere is left to report a terminal that cannot be written.
     let _ = error.print();
@@ -49,7 +52,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let mut output = Output::new(cli.json || cli.verb.wants_json());
+    if cli.quiet {
+        progress::hide();
+    }
+    let mut output = Output::new(cli.json || cli.verb.wants_json(), cli.quiet);
     match cli.verb.run(&mut output) {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::Failure) => ExitCode::FAILURE,

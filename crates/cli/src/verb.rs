@@ -1,12 +1,15 @@
 //! The verbs. To add one: a file in `verb/` and its line in [`Verb`].
 
 mod bench;
+mod completions;
 mod convert_args;
+mod doctor;
 mod eval;
 mod export;
 mod import;
 mod inspect;
 mod list;
+mod man;
 mod model_args;
 mod pull;
 mod quantize;
@@ -87,6 +90,12 @@ verbs! {
     Rm(rm),
     /// Describe what a verb prints with --json
     Schema(schema),
+    /// Show what this machine is and how models run on it
+    Doctor(doctor),
+    /// Print what a shell needs to complete command lines
+    Completions(completions),
+    /// Write the manual pages
+    Man(man),
 }
 
 impl Verb {
