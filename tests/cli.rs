@@ -14,8 +14,24 @@ use std::process::Command;
 use tempfile::TempDir;
 
 const VERBS: [&str; 18] = [
-    "import", "convert", "export", "quantize", "run", "verify", "bench", "eval", "inspect",
-    "tensors", "validate", "pull", "list", "rm", "schema", "doctor", "completions", "man",
+    "import",
+    "convert",
+    "export",
+    "quantize",
+    "run",
+    "verify",
+    "bench",
+    "eval",
+    "inspect",
+    "tensors",
+    "validate",
+    "pull",
+    "list",
+    "rm",
+    "schema",
+    "doctor",
+    "completions",
+    "man",
 ];
 
 /// A sound call of every verb.

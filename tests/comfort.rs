@@ -107,7 +107,8 @@ fn the_doctor_says_what_the_machine_is() {
     if let Ok(cpu) = fs::read_to_string("/proc/cpuinfo")
         && let Some(flags) = cpu.lines().find(|line| line.starts_with("flags"))
     {
-        let has = |feature: &str| document["cpu_features"].as_array().unwrap().contains(&json!(feature));
+        let has =
+            |feature: &str| document["cpu_features"].as_array().unwrap().contains(&json!(feature));
         for feature in ["avx", "fma", "avx2", "avx512f", "avx512bw"] {
             let flag = flags.split_whitespace().any(|flag| flag == feature);
             assert_eq!(has(feature), flag, "{feature} in {document}");
@@ -151,7 +152,10 @@ fn common_mistakes_get_advice() {
     fs::write(path("gguf/a.gguf"), "").unwrap();
     let config = source.join("config.json");
     for (args, advice) in [
-        (&["inspect", &path("tinny.safetensors")][..], "in its folder there is pointer.safetensors, tiny.safetensors"),
+        (
+            &["inspect", &path("tinny.safetensors")][..],
+            "in its folder there is pointer.safetensors, tiny.safetensors",
+        ),
         (&["inspect", &path("no/such/file")], "there is no folder"),
         (&["inspect", "someone/something"], "for a model of the hub write hf://someone/something"),
         (&["inspect", &path("pointer.safetensors")], "run `git lfs pull`"),
@@ -160,7 +164,10 @@ fn common_mistakes_get_advice() {
         (&["inspect", text(&config)], "give the folder that it lies in"),
         (&["inspect", &path("gguf")], "give one of its files: a.gguf"),
         (&["inspect", &path("empty")], "apr pull hf://ORG/NAME"),
-        (&["run", &path("tiny.safetensors"), "-p", "one"], "copy the config.json of the published model"),
+        (
+            &["run", &path("tiny.safetensors"), "-p", "one"],
+            "copy the config.json of the published model",
+        ),
         (&["import", text(&source), "--plan", "--quantize", "Q4-K-M"], "did you mean q4_k_m?"),
     ] {
         let said = complaint(args);
@@ -173,7 +180,8 @@ fn common_mistakes_get_advice() {
 
 #[test]
 fn exit_codes_are_as_documented() {
-    let (stored, folder) = (Imported::new("tiny-llama", Some("int8")), tempfile::tempdir().unwrap());
+    let (stored, folder) =
+        (Imported::new("tiny-llama", Some("int8")), tempfile::tempdir().unwrap());
     let (source, other) = (model("tiny-llama"), model("tiny-gpt2"));
     let damaged = folder.path().join("damaged.apr");
     let mut bytes = fs::read(&stored.file).unwrap();

@@ -108,7 +108,8 @@ fn pull_fills_the_cache_and_list_shows_it() {
         total += original.len();
     }
     assert_eq!(pulled["downloaded_bytes"], json!(total));
-    let skipped = json!([{"name": "README.md", "size_bytes": 6}, {"name": "x/y.bin", "size_bytes": 2}]);
+    let skipped =
+        json!([{"name": "README.md", "size_bytes": 6}, {"name": "x/y.bin", "size_bytes": 2}]);
     assert_eq!(pulled["skipped"], skipped);
     let list = bench.json(&["list"], &[]);
     let weights = snapshot.join("model.safetensors");
@@ -237,7 +238,10 @@ fn the_doctor_knows_the_cache() {
     let other = [("HF_HUB_CACHE", "/dev/null/hub"), ("HF_TOKEN", "x"), ("HF_HUB_OFFLINE", "yes")];
     let other = bench.json(&["doctor"], &other);
     assert_eq!(other["hub"]["writable"], false);
-    assert_eq!((&other["hub"]["has_token"], &other["hub"]["offline"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&other["hub"]["has_token"], &other["hub"]["offline"]),
+        (&json!(true), &json!(true))
+    );
     let remarks = other["remarks"].to_string();
     assert!(remarks.contains("/dev/null/hub cannot be written"), "{remarks}");
 }

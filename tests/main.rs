@@ -13,6 +13,7 @@ mod checkpoints;
 mod cli;
 mod comfort;
 mod conversion;
+mod crash;
 mod defect;
 mod encoders;
 mod export;
@@ -25,6 +26,7 @@ mod hub;
 #[path = "../crates/hub/tests/integration/hub_server.rs"]
 #[allow(dead_code, reason = "the tests of the hub's own crate use all of it")]
 mod hub_server;
+mod profile;
 mod quality;
 mod recipes;
 mod speculation;

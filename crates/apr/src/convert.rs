@@ -6,8 +6,11 @@ use crate::recipe::TypeOverride;
 use crate::source::Source;
 use crate::target::Target;
 use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
-use crate::{derived, folder, provenance, verify};
-use apr_format::{Container, Metadata, NewTensor, Writer, apr};
+use crate::{derived, folder, provenance, units, verify};
+use apr_format::{
+    Certificate, Container, Destination, Disk, Hash128, Metadata, NewTensor, SystemDisk, Unchanged,
+    Writer, apr, safetensors,
+};
 use apr_model::ModelConfig;
 use apr_tensor::Tensor;
 use serde_json::Value;
@@ -29,6 +32,11 @@ pub struct ConvertOptions {
     pub format: Option<String>,
     /// Name of the tokenizer's split in GGUF, if what the tokenizer does has none.
     pub split: Option<String>,
+    /// Continue what an interrupted conversion of the same kind left, and keep what is written if
+    /// this one fails.
+    pub resume: bool,
+    /// Where the file is written.
+    pub disk: &'static dyn Disk,
 }
 
 /// Which types floats get in a SafeTensors file of a source with packed types, which are decoded
@@ -63,6 +71,8 @@ impl ConvertOptions {
             floats: Floats::Single,
             format: None,
             split: None,
+            resume: false,
+            disk: &SystemDisk,
         }
     }
 }
@@ -105,11 +115,14 @@ pub fn convert(
     if !folder::is_folder(target, options) {
         return convert_file(checkpoint, &weights, options, progress);
     }
-    folder::with_folder(target, || {
+    let mut proof = folder::with_folder(target, options, |folder| {
+        let weights = folder.join(safetensors::SINGLE_FILE);
         let proof = convert_file(checkpoint, &weights, options, progress)?;
-        folder::write_companions(checkpoint, target)?;
+        folder::write_companions(checkpoint, options.disk, folder)?;
         Ok(proof)
-    })
+    })?;
+    proof.file = weights.into_owned();
+    Ok(proof)
 }
 
 fn convert_file(
@@ -123,8 +136,18 @@ fn convert_file(
     let metadata = conversion.metadata(|bytes| provenance::sha256(bytes, progress))?;
     progress.end();
     let format = conversion.target.format;
-    let mut writer = format.create(target, &metadata, conversion.new_tensors())?;
     progress.begin(Step::Convert, conversion.plan.output_size);
+    let mut unchanged = |tensor: &NewTensor, certificate: &Certificate| {
+        let same = conversion.source_hash(&tensor.name) == Some(certificate.source_hash);
+        if same {
+            progress.advance(units::size(tensor.layout.byte_len()));
+        }
+        same
+    };
+    let resume: Option<&mut Unchanged<'_>> =
+        if options.resume { Some(&mut unchanged) } else { None };
+    let to = Destination { path: target, disk: options.disk, resume };
+    let mut writer = format.create(to, &metadata, conversion.new_tensors())?;
     conversion.write(&mut writer, target, progress)?;
     progress.end();
     let mut proof = writer.commit(|path| {
@@ -175,6 +198,16 @@ impl<'a> Conversion<'a> {
         })
     }
 
+    /// The hash of the source of the tensor of this name.
+    fn source_hash(&self, name: &str) -> Option<Hash128> {
+        if let Some(extra) = self.extras.iter().find(|extra| extra.name() == name) {
+            return Some(extra.hash());
+        }
+        let tensor = self.plan.tensors.iter().find(|tensor| tensor.name == name)?;
+        let source = source(self.checkpoint, &self.config, tensor, self.target);
+        source.ok().map(|source| source.hash())
+    }
+
     fn new_tensors(&self) -> Vec<NewTensor> {
         let extras = self.extras.iter().map(Source::as_new_tensor);
         self.plan.tensors.iter().map(PlannedTensor::as_new_tensor).chain(extras).collect()
@@ -191,9 +224,10 @@ impl<'a> Conversion<'a> {
             self.plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
         let extras: BTreeMap<&str, &Source> =
             self.extras.iter().map(|extra| (extra.name(), extra)).collect();
+        let ended = writer.ended();
         let order: Vec<String> = writer.order().iter().map(|tensor| tensor.name.clone()).collect();
         write_beside(writer, path, |pieces| {
-            for name in &order {
+            for name in order.get(ended..).unwrap_or_default() {
                 if let Some(extra) = extras.get(name.as_str()) {
                     put_as_is(pieces, extra, extra.tensor())?;
                 } else {

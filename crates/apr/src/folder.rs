@@ -1,9 +1,10 @@
 //! A Hugging Face folder as the output of a conversion: `model.safetensors` and what belongs to it.
 
 use crate::{Checkpoint, ConvertOptions, Error};
-use apr_format::{AtomicFile, safetensors};
+use apr_format::{AtomicFile, Disk, safetensors};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
@@ -21,23 +22,43 @@ pub(crate) fn weights<'a>(target: &'a Path, options: &ConvertOptions) -> Cow<'a,
     }
 }
 
-/// Makes the folder, lets `write` fill it, and removes it again if that fails and it was not there.
+/// Lets `write` fill a folder, which gets its name when it is complete. In a folder that is there
+/// already, files appear one by one.
 pub(crate) fn with_folder<T>(
     target: &Path,
-    write: impl FnOnce() -> Result<T, Error>,
+    options: &ConvertOptions,
+    write: impl FnOnce(&Path) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let existed = target.is_dir();
-    fs::create_dir_all(target).map_err(Error::io(target))?;
-    let result = write();
-    if result.is_err() && !existed {
-        // What was written has removed itself; a folder that somebody else filled stays.
-        let _ = fs::remove_dir(target);
+    if target.is_dir() {
+        return write(target);
+    }
+    let parent = target.parent().filter(|parent| *parent != Path::new(""));
+    let parent = parent.unwrap_or(Path::new("."));
+    let mut name = OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".apr-partial");
+    let partial = parent.join(name);
+    fs::create_dir_all(&partial).map_err(Error::io(target))?;
+    let complete = || {
+        let written = write(&partial)?;
+        options.disk.rename(&partial, target).map_err(Error::io(target))?;
+        options.disk.sync_folder(parent).map_err(Error::io(parent))?;
+        Ok(written)
+    };
+    let result = complete();
+    if result.is_err() && !options.resume {
+        // Why the writing ended is told; this is no more than tidiness.
+        let _ = fs::remove_dir_all(&partial);
     }
     result
 }
 
 /// Writes the files that belong to the weights.
-pub(crate) fn write_companions(checkpoint: &Checkpoint, folder: &Path) -> Result<(), Error> {
+pub(crate) fn write_companions(
+    checkpoint: &Checkpoint,
+    disk: &'static dyn Disk,
+    folder: &Path,
+) -> Result<(), Error> {
     let json = |value: &Value| serde_json::to_string_pretty(value).ok();
     let tokenizer = checkpoint.tokenizer_json()?.map(Cow::into_owned);
     for (name, content) in [
@@ -47,7 +68,7 @@ pub(crate) fn write_companions(checkpoint: &Checkpoint, folder: &Path) -> Result
         ("chat_template.jinja", checkpoint.chat_template().map(str::to_owned)),
     ] {
         if let Some(content) = content {
-            let mut file = AtomicFile::create(&folder.join(name))?;
+            let mut file = AtomicFile::create(disk, &folder.join(name))?;
             file.write(content.as_bytes())?;
             file.commit(|_| Ok::<(), Error>(()))?;
         }

@@ -1,14 +1,19 @@
 //! Continuing a text, token by token.
 
+mod draft;
 mod lookup;
 mod output;
+mod profile;
+mod speculation;
 mod steps;
 
 use crate::{Error, TextModel};
 use apr_model::Sampling;
 use output::Output;
+pub use profile::{OperationTime, Phase, Profile};
 use schemars::JsonSchema;
 use serde::Serialize;
+pub use speculation::Speculation;
 use std::io;
 use std::time::{Duration, Instant};
 use steps::Steps;
@@ -22,9 +27,8 @@ pub struct Generate {
     pub sampling: Sampling,
     /// Texts that end the generation where they begin.
     pub stop: Vec<String>,
-    /// Guess up to so many tokens at a time from the text's own repetitions, and check them in one
-    /// pass over the weights; 0 guesses none.
-    pub lookup: usize,
+    /// Who guesses tokens, so that several can be checked in one pass over the weights.
+    pub speculation: Speculation,
 }
 
 /// How long a continuation is.
@@ -83,19 +87,23 @@ pub struct Generation {
     pub drafted: usize,
     /// Guessed tokens that were right.
     pub accepted: usize,
+    /// Where the time went, if the model was loaded to tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
 }
 
 impl TextModel {
     /// Continues `prompt`, handing out text as soon as it is known.
     ///
-    /// With [`lookup`](Generate::lookup), guessed tokens go through the model together with the
+    /// With [`speculation`](Generate::speculation), guessed tokens go through the model together with the
     /// last one, and those are kept that the sampler chooses as well: it is asked in the same
     /// order, with the same state, as without. The logits of several tokens at once may differ in
     /// their last bits from those of one token at a time where a type of weights has other
     /// kernels for it, so that in a near tie another token may be chosen.
     ///
     /// # Errors
-    /// When the prompt is empty or too long for the model, or `on_text` fails.
+    /// When the prompt is empty or too long for the model, a draft model is asked for that is not
+    /// there, or `on_text` fails.
     pub fn generate(
         &self,
         prompt: &str,
@@ -106,20 +114,29 @@ impl TextModel {
         let (count, full) = self.tokens_to_generate(prompt_tokens.len(), options.length)?;
         let mut steps = Steps::begin(self, &prompt_tokens, count, options)?;
         let mut output = Output::new(self, &prompt_tokens, options, on_text);
+        // What was counted before belongs to others.
+        let _ = self.decoder.profile().take();
         let (start, mut first, mut ended) = (Instant::now(), None, None);
         while ended.is_none() && steps.left() > 0 {
             ended = steps.advance(&mut |token| output.push(token))?;
-            first.get_or_insert_with(Instant::now);
+            first.get_or_insert_with(|| (Instant::now(), self.decoder.profile().take()));
         }
         let (text, stopped) = output.finish(ended)?;
+        let end = Instant::now();
         let Steps { mut seen, counts, .. } = steps;
         let tokens = seen.split_off(prompt_tokens.len());
         let after_first = tokens.len().saturating_sub(1);
+        let (first, of_prefill) = first.unzip();
+        let phases = of_prefill.flatten().zip(self.decoder.profile().take()).zip(first);
+        let profile = phases.map(|((prefill, decode), first)| Profile {
+            prefill: Phase::new(&prefill, first - start, (prompt_tokens.len(), 1)),
+            decode: Phase::new(&decode, end - first, (after_first, counts.passes - 1)),
+        });
         Ok(Generation {
             prefill_tokens_per_second: first.map(|first| rate(prompt_tokens.len(), first - start)),
             tokens_per_second: first
                 .filter(|_| after_first > 0)
-                .map(|first| rate(after_first, first.elapsed())),
+                .map(|first| rate(after_first, end - first)),
             tokens,
             text,
             prompt: prompt.to_owned(),
@@ -130,6 +147,7 @@ impl TextModel {
             passes: counts.passes,
             drafted: counts.drafted,
             accepted: counts.accepted,
+            profile,
         })
     }
 

@@ -52,7 +52,9 @@ pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
 pub use doctor::{Doctor, HubHealth, doctor};
 pub use error::Error;
 pub use eval::{EvalOptions, Evaluation, evaluate};
-pub use generate::{Generate, Generation, Length, StopReason};
+pub use generate::{
+    Generate, Generation, Length, OperationTime, Phase, Profile, Speculation, StopReason,
+};
 pub use hub::{CachedModel, CachedModels, PulledModel, RemovedModel, list, pull, remove};
 pub use inspect::{Inspection, TensorList, inspect, tensors};
 pub use plan::{Plan, PlannedTensor};

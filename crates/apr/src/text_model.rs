@@ -20,6 +20,8 @@ pub struct LoadOptions {
     pub kernels: Option<String>,
     /// Compare every tensor with the hash in the file first.
     pub verify: bool,
+    /// Count what each operation takes, for [`Generation::profile`](crate::Generation::profile).
+    pub profile: bool,
 }
 
 /// A decoder and its tokenizer.
@@ -27,6 +29,7 @@ pub struct TextModel {
     pub(crate) decoder: Decoder,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) path: PathBuf,
+    pub(crate) draft: Option<Box<TextModel>>,
 }
 
 impl TextModel {
@@ -42,7 +45,23 @@ impl TextModel {
     ) -> Result<Self, Error> {
         let tokenizer = checkpoint.tokenizer()?;
         let Loaded { decoder, .. } = load(checkpoint, options, progress)?;
-        Ok(Self { decoder, tokenizer, path: checkpoint.path().to_path_buf() })
+        Ok(Self { decoder, tokenizer, path: checkpoint.path().to_path_buf(), draft: None })
+    }
+
+    /// The same with a smaller model that guesses tokens, if
+    /// [`Speculation::Draft`](crate::Speculation::Draft) asks for it.
+    ///
+    /// # Errors
+    /// When a token is another one in the draft.
+    pub fn with_draft(self, draft: Self) -> Result<Self, Error> {
+        if let Some(difference) = self.tokenizer.difference(&draft.tokenizer) {
+            return Err(Error::Argument(format!(
+                "{} cannot draft for {}, its vocabulary is another: {difference}",
+                draft.path.display(),
+                self.path.display(),
+            )));
+        }
+        Ok(Self { draft: Some(Box::new(draft)), ..self })
     }
 
     /// The decoder.
@@ -100,11 +119,10 @@ pub(crate) fn load(
     let as_error = || Error::model(checkpoint.path());
     let census = Census::take(&config, container, naming).map_err(as_error())?;
     let weights = census.tensors.iter().map(|placed| (placed.role, placed.layout.clone()));
-    Ok(Loaded {
-        weights: weights.collect(),
-        decoder: Decoder::new(config, container, &census, kernels, threads).map_err(as_error())?,
-        kernels,
-    })
+    let weights = weights.collect();
+    let decoder = Decoder::new(config, container, &census, kernels, threads).map_err(as_error())?;
+    let decoder = if options.profile { decoder.profiled() } else { decoder };
+    Ok(Loaded { weights, decoder, kernels })
 }
 
 fn default_threads() -> usize {

@@ -69,6 +69,12 @@ impl Output {
         }
     }
 
+    /// Prints a report that goes beside the text on standard output.
+    pub(crate) fn aside(&self, report: &impl Display) {
+        // Nowhere is left to report a standard error that cannot be written.
+        let _ = write!(stderr(), "{}", escaped(&report.to_string(), &['\n']));
+    }
+
     /// Says in a line on standard error what a report says at length.
     pub(crate) fn verdict(&self, text: &str) {
         message(&format!("apr: {text}"));

@@ -39,7 +39,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
         .map_err(|source| Malformed::Json { what: "metadata", source })?;
     let tensors = entries(index, raw.tensor_count.get(), &sections.data)?;
     let file_len = sections.data.end..=sections.data.end;
-    Ok(Parsed { seal: Some(raw.seal()), ..Parsed::new(metadata, tensors, file_len) })
+    let parsed = Parsed::new(metadata, tensors, sections.data.start, file_len);
+    Ok(Parsed { seal: Some(raw.seal()), ..parsed })
 }
 
 /// Where the sections lie in the file.

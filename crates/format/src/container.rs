@@ -1,5 +1,6 @@
 //! The content of a model file, whatever its format: metadata and tensors by name.
 
+use crate::open::PREFIX_BYTES;
 use crate::size::to_u64;
 use crate::{Certificate, FormatError, Hash128, Malformed};
 use apr_tensor::{SharedBytes, Tensor, TensorError, TensorLayout};
@@ -25,10 +26,27 @@ pub struct TensorEntry {
     pub(crate) range: Range<usize>,
 }
 
+impl TensorEntry {
+    /// Its bytes within its file.
+    #[must_use]
+    pub const fn range(&self) -> &Range<usize> {
+        &self.range
+    }
+
+    /// Which of the container's [files](Container::files) holds it.
+    #[must_use]
+    pub const fn file(&self) -> usize {
+        self.file
+    }
+}
+
 /// A file that belongs to a container.
 pub struct ContainerFile {
     path: PathBuf,
     len: u64,
+    data_start: u64,
+    /// The first bytes, when only the header was read.
+    prefix: Vec<u8>,
     /// Absent when only the header was read.
     memory: Option<SharedBytes>,
     big_endian: bool,
@@ -39,7 +57,16 @@ pub struct ContainerFile {
 impl ContainerFile {
     pub(crate) fn new(path: &Path, len: u64, memory: Option<SharedBytes>) -> Self {
         let (path, swapped) = (path.to_path_buf(), OnceLock::new());
-        Self { path, len, memory, big_endian: false, swapped }
+        let (data_start, prefix, big_endian) = (0, Vec::new(), false);
+        Self { path, len, data_start, prefix, memory, big_endian, swapped }
+    }
+
+    pub(crate) fn with_prefix(self, prefix: Vec<u8>) -> Self {
+        Self { prefix, ..self }
+    }
+
+    pub(crate) const fn set_data_start(&mut self, data_start: u64) {
+        self.data_start = data_start;
     }
 
     pub(crate) const fn set_big_endian(&mut self, big_endian: bool) {
@@ -56,6 +83,19 @@ impl ContainerFile {
     #[must_use]
     pub const fn byte_len(&self) -> u64 {
         self.len
+    }
+
+    /// Where its tensors begin: the length of everything before them.
+    #[must_use]
+    pub const fn data_start(&self) -> u64 {
+        self.data_start
+    }
+
+    /// Its first 64 bytes, fewer if it is shorter.
+    #[must_use]
+    pub fn prefix(&self) -> &[u8] {
+        let bytes = self.bytes().unwrap_or(&self.prefix);
+        bytes.get(..PREFIX_BYTES).unwrap_or(bytes)
     }
 
     /// Its bytes as they are stored; none when only the header was read.

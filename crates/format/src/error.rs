@@ -34,6 +34,12 @@ pub enum FormatError {
         /// The target.
         path: PathBuf,
     },
+    /// Another process has the target in work.
+    #[error("{}: another process is writing this file; wait for it, or choose another output", path.display())]
+    Busy {
+        /// The target.
+        path: PathBuf,
+    },
     /// The content breaks a rule of its format.
     #[error("{}: {cause}", path.display())]
     Malformed {
@@ -62,7 +68,8 @@ impl FormatError {
             Self::Io { .. }
             | Self::UnknownFormat { .. }
             | Self::NoWeights { .. }
-            | Self::NotAFile { .. } => None,
+            | Self::NotAFile { .. }
+            | Self::Busy { .. } => None,
         }
     }
 }

@@ -87,7 +87,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let end = if tensors.is_empty() { header_end } else { end };
     let file_len = if seal.is_some() { padded..=padded } else { end..=padded };
     let big_endian = order == ByteOrder::Big;
-    Ok(Parsed { seal, big_endian, ..Parsed::new(metadata, tensors, file_len) })
+    Ok(Parsed { seal, big_endian, ..Parsed::new(metadata, tensors, start, file_len) })
 }
 
 /// Reads the version, and with it the byte order of everything behind it.

@@ -2,7 +2,7 @@
 
 use crate::container::ContainerFile;
 use crate::size::to_u64;
-use crate::writer::NewFile;
+use crate::writer::{Destination, NewFile};
 use crate::{Container, FormatError, Hash128, Malformed, Metadata, NewTensor, TensorEntry, Writer};
 use crate::{apr, gguf, mmap, safetensors};
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Bytes that suffice to recognise every format.
-const PREFIX_BYTES: usize = 64;
+pub(crate) const PREFIX_BYTES: usize = 64;
 /// Limit of a header that comes through a pipe: far above any model's.
 const MAX_PIPED_HEADER: u64 = 1 << 28;
 
@@ -19,6 +19,8 @@ const MAX_PIPED_HEADER: u64 = 1 << 28;
 pub(crate) struct Parsed {
     pub(crate) metadata: Metadata,
     pub(crate) tensors: Vec<TensorEntry>,
+    /// Where the tensors begin.
+    pub(crate) data_start: u64,
     /// Size that the file must have, and up to which size padding may follow.
     pub(crate) file_len: RangeInclusive<u64>,
     /// A digest that covers header and tensors, and was checked as far as the header goes.
@@ -32,9 +34,10 @@ impl Parsed {
     pub(crate) const fn new(
         metadata: Metadata,
         tensors: Vec<TensorEntry>,
+        data_start: u64,
         file_len: RangeInclusive<u64>,
     ) -> Self {
-        Self { metadata, tensors, file_len, seal: None, big_endian: false }
+        Self { metadata, tensors, data_start, file_len, seal: None, big_endian: false }
     }
 }
 
@@ -94,14 +97,15 @@ impl Format {
     ///
     /// # Errors
     /// When the target cannot be written, or the format cannot hold a key or a tensor.
-    pub fn create(
+    pub fn create<'a>(
         &self,
-        target: &Path,
+        to: impl Into<Destination<'a>>,
         metadata: &Metadata,
         tensors: Vec<NewTensor>,
     ) -> Result<Writer, FormatError> {
-        let plan = (self.new_file)(metadata, tensors).map_err(FormatError::malformed(target))?;
-        Writer::create(target, plan)
+        let to = to.into();
+        let plan = (self.new_file)(metadata, tensors).map_err(FormatError::malformed(to.path))?;
+        Writer::create(to, plan)
     }
 
     /// The size in bytes of a file of this format, `target`, that was [created](Self::create) with
@@ -198,7 +202,8 @@ fn read_header(path: &Path, stream: &mut dyn Read) -> Result<Container, FormatEr
             parsed => break parsed.map_err(malformed)?,
         }
     };
-    let file = ContainerFile::new(path, *parsed.file_len.start(), None);
+    bytes.truncate(PREFIX_BYTES);
+    let file = ContainerFile::new(path, *parsed.file_len.start(), None).with_prefix(bytes);
     container(format, parsed, file).map_err(malformed)
 }
 
@@ -229,6 +234,7 @@ fn container(
     mut file: ContainerFile,
 ) -> Result<Container, Malformed> {
     file.set_big_endian(parsed.big_endian);
+    file.set_data_start(parsed.data_start);
     let mut container = Container {
         format: format.name,
         metadata: parsed.metadata,

@@ -30,8 +30,8 @@ pub const SINGLE_FILE: &str = "model.safetensors";
 /// Index of a sharded checkpoint.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
-/// Bytes before the header.
-const LENGTH_BYTES: usize = 8;
+/// Bytes before the header: its length.
+pub const LENGTH_BYTES: usize = 8;
 /// The limit of the `safetensors` crate.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 const METADATA_KEY: &str = "__metadata__";
@@ -85,7 +85,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
         }
     }
     let file_len = data_start.saturating_add(tile(&mut tensors, data_start)?);
-    Ok(Parsed::new(metadata, tensors, file_len..=file_len))
+    Ok(Parsed::new(metadata, tensors, data_start, file_len..=file_len))
 }
 
 /// A tensor whose range is still relative to the data section.

@@ -1,10 +1,33 @@
 //! Writing any container: its head is reserved, the tensors stream out behind it, and the head is
 //! filled in last, when hashes and certificates are known.
 
+use crate::hash::Hasher128;
+use crate::journal::Journal;
 use crate::size::{to_u64, to_usize};
-use crate::{AtomicFile, Certificate, FormatError, Hash128, Malformed, hash::Hasher128};
+use crate::{AtomicFile, Certificate, Disk, FormatError, Hash128, Malformed, SystemDisk};
 use apr_tensor::{TensorError, TensorLayout};
 use std::path::{Path, PathBuf};
+
+/// Whether a tensor's source is the one that its certificate was made from.
+pub type Unchanged<'a> = dyn FnMut(&NewTensor, &Certificate) -> bool + 'a;
+
+/// Where a new file goes.
+pub struct Destination<'a> {
+    /// Its name.
+    pub path: &'a Path,
+    /// Where it is kept.
+    pub disk: &'static dyn Disk,
+    /// If given, the file that an interrupted run left is continued behind its last tensor that is
+    /// whole and has its old source, and what is written is kept if this run fails.
+    pub resume: Option<&'a mut Unchanged<'a>>,
+}
+
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Destination<'a> {
+    /// A new file on the machine's disk.
+    fn from(path: &'a P) -> Self {
+        Self { path: path.as_ref(), disk: &SystemDisk, resume: None }
+    }
+}
 
 /// A tensor that a new file will have.
 #[derive(Debug, Clone)]
@@ -25,6 +48,9 @@ impl NewTensor {
         Err(Malformed::UnknownType { tensor: self.name.clone(), dtype: dtype.to_string() })
     }
 }
+
+/// Bytes that are read at once of a file that is continued.
+const READ: usize = 1 << 20;
 
 /// What is known of a tensor once it was written.
 pub(crate) struct Written {
@@ -51,6 +77,16 @@ pub(crate) struct NewFile {
 }
 
 impl NewFile {
+    /// A digest of all that decides about the file but its tensors' bytes.
+    fn key(&self) -> Hash128 {
+        let version = env!("CARGO_PKG_VERSION");
+        let tensors = self.tensors.iter().map(|NewTensor { name, layout }| {
+            format!("{name:?} {} {:?}\n", layout.dtype(), layout.shape())
+        });
+        let tensors: String = tensors.collect();
+        Hash128::of_parts(&[version.as_bytes(), &self.head, tensors.as_bytes()])
+    }
+
     /// The size of the whole file.
     pub(crate) fn file_len(&self) -> u64 {
         let end = self.tensors.iter().fold(0_u64, |end, tensor| {
@@ -66,6 +102,7 @@ impl NewFile {
 pub struct Writer {
     target: PathBuf,
     file: AtomicFile,
+    journal: Journal,
     plan: NewFile,
     written: Vec<Written>,
     /// Bytes of data, padding included.
@@ -75,11 +112,66 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn create(target: &Path, plan: NewFile) -> Result<Self, FormatError> {
-        let mut file = AtomicFile::create(target)?;
+    pub(crate) fn create(to: Destination<'_>, plan: NewFile) -> Result<Self, FormatError> {
+        let Destination { path, disk, resume } = to;
+        let key = plan.key();
+        if let Some(unchanged) = resume {
+            if let Some(file) = AtomicFile::resume(disk, path)?
+                && let Some((journal, records)) = Journal::resume(disk, path, key)?
+            {
+                let mut writer = Self::new(path, file, journal, plan);
+                writer.recover(&records, unchanged)?;
+                return Ok(writer);
+            }
+            let mut writer = Self::begin(disk, path, plan)?;
+            writer.file.keep();
+            writer.journal.keep();
+            return Ok(writer);
+        }
+        Self::begin(disk, path, plan)
+    }
+
+    fn begin(disk: &'static dyn Disk, path: &Path, plan: NewFile) -> Result<Self, FormatError> {
+        let mut file = AtomicFile::create(disk, path)?;
+        let journal = Journal::create(disk, path, plan.key())?;
         file.write(&plan.head)?;
-        let (target, current) = (target.to_path_buf(), (0, Hasher128::default()));
-        Ok(Self { target, file, plan, written: Vec::new(), data_len: 0, current })
+        Ok(Self::new(path, file, journal, plan))
+    }
+
+    fn new(path: &Path, file: AtomicFile, journal: Journal, plan: NewFile) -> Self {
+        let (target, current) = (path.to_path_buf(), (0, Hasher128::default()));
+        Self { target, file, journal, plan, written: Vec::new(), data_len: 0, current }
+    }
+
+    /// Takes over the tensors whose bytes are those of their records, up to the first that is not.
+    fn recover(
+        &mut self,
+        records: &[(Hash128, Certificate)],
+        unchanged: &mut Unchanged<'_>,
+    ) -> Result<(), FormatError> {
+        let head_len = to_u64(self.plan.head.len());
+        for (tensor, &(hash, certificate)) in self.plan.tensors.iter().zip(records) {
+            let offset = self.data_len.next_multiple_of(self.plan.alignment);
+            self.file.seek(head_len.saturating_add(offset))?;
+            let len = tensor.layout.byte_len();
+            if stored_hash(&mut self.file, len)? != Some(hash) || !unchanged(tensor, &certificate) {
+                break;
+            }
+            self.written.push(Written { offset, hash, certificate });
+            self.data_len = offset.saturating_add(to_u64(len));
+        }
+        self.journal.cut(self.written.len())?;
+        if self.written.is_empty() {
+            self.file.cut(0)?;
+            return self.file.write(&self.plan.head);
+        }
+        self.file.cut(head_len.saturating_add(self.data_len))
+    }
+
+    /// How many tensors of [`order`](Self::order) are written.
+    #[must_use]
+    pub fn ended(&self) -> usize {
+        self.written.len()
     }
 
     /// The tensors in the order in which they are written.
@@ -116,8 +208,9 @@ impl Writer {
         if len == 0 {
             self.pad()?;
         }
-        let (offset, certificate) = (self.data_len, *certificate);
-        self.written.push(Written { offset, hash: hasher.digest(), certificate });
+        let (offset, certificate, hash) = (self.data_len, *certificate, hasher.digest());
+        self.journal.note(hash, &certificate)?;
+        self.written.push(Written { offset, hash, certificate });
         self.data_len = offset.saturating_add(to_u64(len));
         Ok(())
     }
@@ -148,7 +241,12 @@ impl Writer {
         }
         let NewFile { tensors, head, complete, .. } = self.plan;
         self.file.rewrite_start(&complete(head, &tensors, &self.written))?;
-        self.file.commit(prove)
+        let journal = self.journal;
+        self.file.commit(|path| {
+            let proof = prove(path)?;
+            journal.end()?;
+            Ok(proof)
+        })
     }
 
     /// Refuses `len` bytes of the current tensor if they do not relate to its size like this.
@@ -177,4 +275,21 @@ impl Writer {
         self.data_len = end;
         self.file.write(&vec![0; padding])
     }
+}
+
+/// The hash of the next bytes of a file that is continued; none if it ends before.
+fn stored_hash(file: &mut AtomicFile, len: usize) -> Result<Option<Hash128>, FormatError> {
+    let mut hasher = Hasher128::default();
+    let mut buffer = vec![0; len.min(READ)];
+    let mut left = len;
+    while left > 0 {
+        let part = left.min(READ);
+        let Some(buffer) = buffer.get_mut(..part) else { break };
+        if !file.read(buffer)? {
+            return Ok(None);
+        }
+        hasher.update(buffer);
+        left = left.saturating_sub(part);
+    }
+    Ok(Some(hasher.digest()))
 }

@@ -4,6 +4,7 @@
 use crate::KernelError;
 use crate::activations::{PART, Part};
 use crate::attention::CacheKernels;
+use crate::float::{FloatOperands, MultiplyFloats};
 use crate::integer::{IntegerKernels, MultiplyPanel, PANEL_ROWS, PanelInputs, PanelPart, RUN_ROWS};
 use crate::scalar::SCALAR;
 use crate::task::Target;
@@ -12,30 +13,24 @@ use crate::x86_64::detected;
 use apr_tensor::DType;
 use std::fmt;
 
-/// Tokens of a tile.
-pub(crate) const TILE_TOKENS: usize = 4;
-/// Weight rows of a tile.
-pub(crate) const TILE_ROWS: usize = 3;
-/// Products of a tile, `[token][row]`.
-pub(crate) type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
-/// Products of inputs with rows of weights, all of one length.
-pub(crate) type Tile = unsafe fn([&[f32]; TILE_TOKENS], [&[f32]; TILE_ROWS]) -> TileSums;
+/// Decodes packed weights.
+pub(crate) type Decode = unsafe fn(&[u8], &mut [f32]);
 
 /// The functions for one instruction set.
 ///
 /// A table can be had only on a CPU that has its instructions: that is what makes its methods safe.
 /// Every quantized or float type can be multiplied with by every table: through its integers if
-/// `integers` has the type, by the functions of `rows` if they have it, and else through its
-/// decoder.
+/// `integers` has the type, in single precision straight from packed weights if `floats` has it,
+/// and else decoded, with the functions for F32, which every table has. A type without a function
+/// in `decoders` is decoded by its codec.
 pub struct Kernels {
     pub(crate) name: &'static str,
     pub(crate) target: Target,
-    pub(crate) rows: &'static [(DType, BlockKernels)],
+    pub(crate) decoders: &'static [(DType, Decode)],
+    pub(crate) floats: &'static [(DType, MultiplyFloats)],
     pub(crate) integers: &'static [(DType, IntegerKernels)],
     pub(crate) multiply_panel: MultiplyPanel,
     pub(crate) quantize: unsafe fn(&[f32], &mut [Part]),
-    pub(crate) tile: Tile,
-    pub(crate) dot: unsafe fn(&[f32], &[f32]) -> f32,
     pub(crate) add_scaled: unsafe fn(f32, &[f32], &mut [f32]),
     pub(crate) max: unsafe fn(&[f32]) -> f32,
     pub(crate) exp_sum: unsafe fn(&mut [f32], f32) -> f32,
@@ -43,14 +38,6 @@ pub struct Kernels {
     pub(crate) gelu_tanh: unsafe fn(&mut [f32]),
     pub(crate) cache_f32: CacheKernels<f32>,
     pub(crate) cache_f16: CacheKernels<u16>,
-}
-
-/// The functions for one type of weights in single precision. They are memory-safe for any
-/// lengths; the only condition on calling them is the instruction set.
-#[derive(Clone, Copy)]
-pub(crate) struct BlockKernels {
-    pub(crate) dot: unsafe fn(&[u8], &[f32]) -> f32,
-    pub(crate) decode: unsafe fn(&[u8], &mut [f32]),
 }
 
 impl Kernels {
@@ -92,17 +79,6 @@ impl Kernels {
         dtype.is_float() || dtype.is_quantized()
     }
 
-    /// The sum of `a[i] * b[i]`.
-    ///
-    /// # Panics
-    /// When the lengths differ.
-    #[must_use]
-    pub fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
-        assert_eq!(a.len(), b.len(), "dot product of vectors of different lengths");
-        // SAFETY: the table was handed out after its instruction set was detected.
-        unsafe { (self.dot)(a, b) }
-    }
-
     /// `out[i] += scale * x[i]`.
     ///
     /// # Panics
@@ -115,8 +91,8 @@ impl Kernels {
 
     /// The functions for weights of this type in single precision, if it is supported.
     pub(crate) fn block(&self, dtype: DType) -> Option<Rows<'_>> {
-        let kernels = find(self.rows, dtype);
-        self.supports(dtype).then_some(Rows { dtype, table: self, kernels })
+        let (decode, multiply) = (find(self.decoders, dtype), find(self.floats, dtype));
+        self.supports(dtype).then_some(Rows { dtype, table: self, decode, multiply })
     }
 
     /// The functions for the integers of this type, if it has any.
@@ -129,19 +105,6 @@ impl Kernels {
         assert_eq!(input.len(), parts.len() * PART, "a part is {PART} elements");
         // SAFETY: the table was handed out after its instruction set was detected.
         unsafe { (self.quantize)(input, parts) }
-    }
-
-    /// The product of each input with each row of weights. The sum of a pair does not depend on
-    /// the other inputs and rows, nor on its place.
-    pub(crate) fn tile(
-        &self,
-        inputs: [&[f32]; TILE_TOKENS],
-        weights: [&[f32]; TILE_ROWS],
-    ) -> TileSums {
-        let depth = weights[0].len();
-        assert!(inputs.iter().chain(&weights).all(|x| x.len() == depth), "one depth in a tile");
-        // SAFETY: the table was handed out after its instruction set was detected.
-        unsafe { (self.tile)(inputs, weights) }
     }
 }
 
@@ -161,47 +124,37 @@ fn find<T: Copy>(entries: &[(DType, T)], dtype: DType) -> Option<T> {
     entries.iter().find(|(of, _)| *of == dtype).map(|(_, entry)| *entry)
 }
 
-/// Elements that are decoded at a time where a type has no functions of its own.
-const RUN: usize = 256;
-
 /// The functions of a table for rows of one type in single precision; as the table, only on a CPU
 /// that has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     dtype: DType,
     table: &'a Kernels,
-    kernels: Option<BlockKernels>,
+    decode: Option<Decode>,
+    multiply: Option<MultiplyFloats>,
 }
 
 impl Rows<'_> {
-    /// The product of packed weights with as many activations.
-    pub(crate) fn dot(&self, weights: &[u8], x: &[f32]) -> f32 {
-        self.check(weights.len(), x.len());
-        let Some(kernels) = self.kernels else { return self.decode_and_dot(weights, x) };
+    /// Whether these weights are multiplied as they are packed.
+    pub(crate) fn multiplies_packed(&self) -> bool {
+        self.multiply.is_some()
+    }
+
+    /// Adds the products of rows of packed weights with inputs to sums, `[token][row]`.
+    pub(crate) fn multiply(&self, operands: FloatOperands<'_>, sums: &mut [f32]) {
+        let multiply = self.multiply.expect("asked before: these weights are decoded first");
         // SAFETY: `Rows` comes from a table that was handed out after detection.
-        unsafe { (kernels.dot)(weights, x) }
+        unsafe { multiply(operands, sums) }
     }
 
     /// The values of packed weights.
     pub(crate) fn decode(&self, weights: &[u8], out: &mut [f32]) {
         self.check(weights.len(), out.len());
-        let Some(kernels) = self.kernels else {
+        let Some(decode) = self.decode else {
             return self.table.decode_blocks(self.dtype, weights, out);
         };
         // SAFETY: `Rows` comes from a table that was handed out after detection.
-        unsafe { (kernels.decode)(weights, out) }
-    }
-
-    fn decode_and_dot(&self, weights: &[u8], x: &[f32]) -> f32 {
-        let mut values = [0.0; RUN];
-        // `RUN` is whole blocks of every type: none has more elements.
-        let run = RUN / self.dtype.block_elems() * self.dtype.block_bytes();
-        let products = weights.chunks(run).zip(x.chunks(RUN)).map(|(weights, x)| {
-            let values = &mut values[..x.len()];
-            self.decode(weights, values);
-            self.table.dot(values, x)
-        });
-        products.sum()
+        unsafe { decode(weights, out) }
     }
 
     /// Without a division, which would take as long as a short row. That the blocks are whole the
@@ -324,28 +277,62 @@ mod tests {
         }
     }
 
+    /// The products of these inputs with rows of a type that is multiplied packed.
+    fn products(
+        kernels: Rows<'_>,
+        (weights, rows): (&[u8], usize),
+        (input, tokens): (&[f32], usize),
+    ) -> Vec<f32> {
+        let (row_bytes, cols) = (weights.len() / rows, input.len() / tokens);
+        let mut sums = vec![0.0; tokens * rows];
+        let operands =
+            FloatOperands { weights, row_bytes, rows, input, stride: cols, tokens, cols };
+        kernels.multiply(operands, &mut sums);
+        sums
+    }
+
+    /// Whole tiles and the rest of rows and of tokens, few tokens and many.
+    const SHAPES: [(usize, usize); 9] =
+        [(1, 1), (8, 1), (13, 1), (4, 2), (7, 3), (9, 5), (3, 6), (5, 13), (11, 40)];
+
     #[test]
-    fn row_products_are_within_rounding_of_double_precision() {
+    fn float_products_are_within_rounding_of_double_precision_and_independent() {
         let mut random = Xorshift::new(2);
-        for (dtype, blocks) in supported().flat_map(|dtype| LENGTHS.map(|n| (dtype, n))) {
-            let bytes = random_blocks(&mut random, dtype, blocks);
-            let mut weights = vec![0.0; blocks * dtype.block_elems()];
-            dtype.decode(&bytes, &mut weights).unwrap();
-            let x = random.floats(weights.len());
-            for table in Kernels::available() {
-                let found = table.block(dtype).unwrap().dot(&bytes, &x);
-                assert_close(found, dot_f64(&weights, &x), weights.len());
+        for (dtype, cols) in [DType::F32, DType::F16, DType::BF16]
+            .into_iter()
+            .flat_map(|dtype| LENGTHS.map(|n| (dtype, n)))
+            .chain([(DType::F16, 1023), (DType::F32, 1025), (DType::BF16, 2100)])
+        {
+            for (rows, tokens) in SHAPES {
+                let bytes = random_blocks(&mut random, dtype, rows * cols);
+                let mut weights = vec![0.0; rows * cols];
+                dtype.decode(&bytes, &mut weights).unwrap();
+                let input = random.floats(tokens * cols);
+                for table in Kernels::available() {
+                    let kernels = table.block(dtype).unwrap();
+                    if !kernels.multiplies_packed() {
+                        continue;
+                    }
+                    let found = products(kernels, (&bytes, rows), (&input, tokens));
+                    for (i, &found) in found.iter().enumerate() {
+                        let (token, row) = (i / rows, i % rows);
+                        let x = &input[token * cols..][..cols];
+                        let exact = dot_f64(&weights[row * cols..][..cols], x);
+                        assert_close(found, exact, cols);
+                        let row = &bytes[row * bytes.len() / rows..][..bytes.len() / rows];
+                        assert_eq!(products(kernels, (row, 1), (x, 1)), [found]);
+                    }
+                }
             }
         }
     }
 
     #[test]
-    fn vector_operations_agree_with_double_precision() {
+    fn scaled_sums_agree_with_double_precision() {
         let mut random = Xorshift::new(3);
         for len in LENGTHS {
             let (a, b) = (random.floats(len), random.floats(len));
             for table in Kernels::available() {
-                assert_close(table.dot(&a, &b), dot_f64(&a, &b), len);
                 let mut sum = b.clone();
                 table.add_scaled(0.75, &a, &mut sum);
                 for ((&sum, &a), &b) in sum.iter().zip(&a).zip(&b) {
@@ -356,27 +343,32 @@ mod tests {
     }
 
     #[test]
-    fn sums_of_a_tile_are_independent() {
-        let mut random = Xorshift::new(4);
-        for depth in LENGTHS {
-            let inputs: Vec<_> = (0..TILE_TOKENS).map(|_| random.floats(depth)).collect();
-            let weights: Vec<_> = (0..TILE_ROWS).map(|_| random.floats(depth)).collect();
-            let inputs = [&inputs[0][..], &inputs[1], &inputs[2], &inputs[3]];
-            let weights = [&weights[0][..], &weights[1], &weights[2]];
-            for table in Kernels::available() {
-                let full = table.tile(inputs, weights);
-                for (t, r) in (0..TILE_TOKENS).flat_map(|t| (0..TILE_ROWS).map(move |r| (t, r))) {
-                    assert_close(full[t][r], dot_f64(inputs[t], weights[r]), depth);
-                    let alone = table.tile([inputs[t]; TILE_TOKENS], [weights[r]; TILE_ROWS]);
-                    assert_eq!(alone, [[full[t][r]; TILE_ROWS]; TILE_TOKENS]);
-                }
-            }
-        }
+    #[should_panic(expected = "32 elements of Q8_0 are not 68 bytes")]
+    fn lengths_are_checked() {
+        SCALAR.block(DType::Q8_0).unwrap().decode(&[0; 68], &mut [0.0; 32]);
     }
 
     #[test]
-    #[should_panic(expected = "32 elements of Q8_0 are not 68 bytes")]
-    fn lengths_are_checked() {
-        let _ = SCALAR.block(DType::Q8_0).unwrap().dot(&[0; 68], &[0.0; 32]);
+    fn operands_that_are_too_short_are_refused() {
+        for table in Kernels::available() {
+            let kernels = table.block(DType::F32).unwrap();
+            let product = |weights: usize, input: usize, sums: usize| {
+                let (weights, input) = (vec![0; weights], vec![0.0; input]);
+                let operands = FloatOperands {
+                    weights: &weights,
+                    row_bytes: 64,
+                    rows: 3,
+                    input: &input,
+                    stride: 16,
+                    tokens: 2,
+                    cols: 16,
+                };
+                std::panic::catch_unwind(|| kernels.multiply(operands, &mut vec![0.0; sums]))
+            };
+            assert!(product(192, 32, 6).is_ok());
+            assert!(product(191, 32, 6).is_err());
+            assert!(product(192, 31, 6).is_err());
+            assert!(product(192, 32, 5).is_err());
+        }
     }
 }

@@ -25,6 +25,7 @@ mod activations;
 mod attention;
 mod cpu;
 mod error;
+mod float;
 mod integer;
 mod kernels;
 mod limits;

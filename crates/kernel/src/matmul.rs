@@ -230,7 +230,7 @@ mod tests {
     fn bits_do_not_depend_on_threads_or_other_tokens() {
         let mut random = Xorshift::new(6);
         let pools = [1, 2, 3, 8].map(Pool::new);
-        for (dtype, tokens) in supported().flat_map(|dtype| [1, 3, 4, 23].map(|t| (dtype, t))) {
+        for (dtype, tokens) in supported().flat_map(|dtype| [1, 3, 4, 23, 35].map(|t| (dtype, t))) {
             let cols = 1280;
             let weights = random_weights(&mut random, dtype, 201, cols);
             let input = random.floats(tokens * cols);
@@ -239,9 +239,9 @@ mod tests {
                 for pool in &pools[1..] {
                     assert!(run(kernels, pool, &weights, &input) == expected);
                 }
-                if tokens > float::PANEL_TOKENS {
-                    let fewer = run(kernels, &pools[0], &weights, &input[..5 * cols]);
-                    assert!(fewer == expected[..fewer.len()]);
+                for count in [1, 2, 5].into_iter().filter(|&count| count < tokens) {
+                    let fewer = run(kernels, &pools[0], &weights, &input[..count * cols]);
+                    assert!(fewer == expected[..fewer.len()], "{} {dtype}", kernels.name());
                 }
             }
         }
@@ -262,6 +262,25 @@ mod tests {
                     assert!(together == expected, "{dtype} {}", kernels.name());
                     let apart = input.chunks(cols).flat_map(|x| run(kernels, &pool, &weights, x));
                     assert!(apart.eq(expected.iter().copied()), "{dtype} {}", kernels.name());
+                }
+            }
+        }
+    }
+
+    /// The portable table rounds products before it adds them; the others do not.
+    #[test]
+    fn bits_of_float_types_are_those_of_every_fused_instruction_set() {
+        let mut random = Xorshift::new(10);
+        let pool = Pool::new(2);
+        for dtype in supported().filter(|dtype| DESCRIBED.iter().all(|(of, _)| of != dtype)) {
+            for (cols, tokens) in [(256, 1), (768, 4), (1280, 35)] {
+                let weights = random_weights(&mut random, dtype, 61, cols);
+                let input = random.floats(tokens * cols);
+                let [first, others @ ..] = &Kernels::available()[1..] else { return };
+                let expected = run(first, &pool, &weights, &input);
+                for kernels in others {
+                    let found = run(kernels, &pool, &weights, &input);
+                    assert!(found == expected, "{dtype} {}", kernels.name());
                 }
             }
         }

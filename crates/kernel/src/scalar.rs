@@ -2,23 +2,23 @@
 //! they do not have.
 
 use crate::activations::quantize;
+use crate::float;
 use crate::integer::{integer_kernels, integer_types, multiply_panel};
-use crate::kernels::{Kernels, TILE_ROWS, TILE_TOKENS, TileSums};
+use crate::kernels::Kernels;
 use crate::task::Target;
 use crate::vector;
-use apr_tensor::Block;
+use apr_tensor::{Block, DType};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U16;
 
 pub(crate) const SCALAR: Kernels = Kernels {
     name: "scalar",
     target: Target::Baseline,
-    rows: &[],
+    decoders: &[],
+    floats: &[(DType::F32, float::multiply)],
     integers: integer_types!(integer_kernels),
     multiply_panel,
     quantize,
-    tile,
-    dot,
     add_scaled,
     max: vector::max,
     exp_sum: vector::exp_sum,
@@ -27,9 +27,6 @@ pub(crate) const SCALAR: Kernels = Kernels {
     cache_f32: vector::CACHE_F32,
     cache_f16: vector::CACHE_F16,
 };
-
-/// Independent partial sums, so that compilers can use the vectors of any machine.
-const LANES: usize = 8;
 
 /// The blocks that these bytes are.
 ///
@@ -48,25 +45,6 @@ pub(crate) fn half(bits: U16) -> f32 {
     // Infinity and NaN have the largest exponent, and the multiplication made 2^16 of it.
     let special = if bits & 0x7c00 == 0x7c00 { 0xff << 23 } else { 0 };
     f32::from_bits(magnitude.to_bits() | special | (bits & 0x8000) << 16)
-}
-
-fn tile(inputs: [&[f32]; TILE_TOKENS], weights: [&[f32]; TILE_ROWS]) -> TileSums {
-    inputs.map(|input| weights.map(|weights| dot(input, weights)))
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_tail) = a.as_chunks::<LANES>();
-    let (b, b_tail) = b.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    for ((sum, a), b) in sums.iter_mut().zip(a_tail).zip(b_tail) {
-        *sum += a * b;
-    }
-    sums.iter().sum()
 }
 
 fn add_scaled(scale: f32, x: &[f32], out: &mut [f32]) {

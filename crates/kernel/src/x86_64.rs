@@ -2,6 +2,7 @@
 
 pub(crate) mod avx2;
 mod avx512;
+mod float;
 mod load;
 
 use crate::Kernels;

@@ -1,8 +1,7 @@
 //! Which tensor of a file plays which role: complete, with the right shapes, and nothing left over.
 
-use crate::arch::{Arch, DerivedKind, Form, Part, RowOrder, Stored, TensorName, TensorRole};
-use crate::config::supported;
-use crate::{ARCHS, ModelConfig, ModelError};
+use crate::arch::{DerivedKind, Form, Part, RowOrder, Stored, TensorName, TensorRole};
+use crate::{Identity, ModelConfig, ModelError};
 use apr_format::{Container, TensorEntry};
 use apr_tensor::TensorLayout;
 use std::collections::BTreeSet;
@@ -133,48 +132,6 @@ impl Census {
     }
 }
 
-impl Arch {
-    /// The architecture that all these tensor names belong to, and the number of layers, for
-    /// files without a configuration beside them.
-    ///
-    /// # Errors
-    /// When no architecture has all of these names and nothing else.
-    pub fn infer(container: &Container) -> Result<(&'static Self, usize), ModelError> {
-        let names: Vec<(String, Option<usize>)> =
-            container.tensors().iter().map(|entry| split_layer(&entry.name)).collect();
-        let patterns: BTreeSet<&str> = names.iter().map(|(pattern, _)| pattern.as_str()).collect();
-        let layers = names.iter().filter_map(|(_, layer)| *layer).max().map_or(0, |last| last + 1);
-        ARCHS
-            .iter()
-            .find(|arch| arch.has_exactly(&patterns))
-            .map(|arch| (*arch, layers))
-            .ok_or_else(|| ModelError::UnknownArchitecture {
-                name: "(by the tensor names)".to_owned(),
-                supported: supported(),
-            })
-    }
-
-    fn has_exactly(&self, patterns: &BTreeSet<&str>) -> bool {
-        let prefix = self.optional_prefix.unwrap_or_default();
-        let bare: BTreeSet<&str> = patterns
-            .iter()
-            .map(|pattern| pattern.strip_prefix(prefix).unwrap_or(pattern))
-            .collect();
-        let needed = self.tensors.iter().filter(|tensor| tensor.role.part != Part::Head);
-        let known = |pattern: &&str| {
-            self.tensors.iter().any(|tensor| names(tensor, pattern))
-                || self.derived.iter().any(|derived| derived.name == *pattern)
-        };
-        needed.clone().all(|tensor| bare.iter().any(|pattern| names(tensor, pattern)))
-            && bare.iter().all(known)
-    }
-}
-
-/// Whether this is the tensor's published or its canonical name.
-fn names(tensor: &TensorName, pattern: &str) -> bool {
-    tensor.name == pattern || tensor.name.replace(".{e}", "") == pattern
-}
-
 fn place(
     config: &ModelConfig,
     container: &Container,
@@ -204,7 +161,7 @@ fn place(
         sources.push(entry.name.clone());
     }
     let missing = || ModelError::MissingTensor { tensor: tensor.name(layer) };
-    let key_heads = matches!(tensor.role.part, Part::Key | Part::Value);
+    let (heads, head_dim) = config.heads_of(tensor.role);
     Ok(PlacedTensor {
         name: tensor.name(layer),
         sources,
@@ -212,8 +169,8 @@ fn place(
         role: tensor.role,
         layer,
         form,
-        heads: if key_heads { config.kv_heads } else { config.heads },
-        head_dim: config.head_dim,
+        heads,
+        head_dim,
     })
 }
 
@@ -246,16 +203,15 @@ fn derived_kind(config: &ModelConfig, naming: Naming, name: &str) -> Option<Deri
         }
         Naming::Published => {}
     }
-    let prefix = config.arch.optional_prefix.unwrap_or_default();
-    let (pattern, layer) = split_layer(name.strip_prefix(prefix).unwrap_or(name));
-    let head = |tensor: &&TensorName| tensor.role.part == Part::Head && tensor.name == pattern;
-    if config.tied && config.arch.tensors.iter().any(|tensor| head(&tensor)) {
-        return Some(DerivedKind::TiedHead);
+    match config.arch.identify(naming, name)? {
+        Identity::Weight { tensor, .. } => {
+            let head = config.tied && tensor.role.part == Part::Head;
+            head.then_some(DerivedKind::TiedHead)
+        }
+        Identity::Derived { kind, layer } => {
+            layer.is_some_and(|layer| layer < config.layers).then_some(kind)
+        }
     }
-    if layer.is_none_or(|layer| layer >= config.layers) {
-        return None;
-    }
-    config.arch.derived.iter().find(|derived| derived.name == pattern).map(|derived| derived.kind)
 }
 
 /// The parameters were taken from the keys beside this tensor: they must give its values.
@@ -277,40 +233,4 @@ fn check_factors(
     }
     let cause = "holds other divisors of rotary frequencies than the keys of the file imply";
     Err(ModelError::Derived { tensor: entry.name.clone(), cause })
-}
-
-/// The name with its layer number replaced by `{}` and its expert number by `{e}`, and the layer.
-fn split_layer(name: &str) -> (String, Option<usize>) {
-    let mut layer = None;
-    let parts: Vec<&str> = name
-        .split('.')
-        .map(|part| match part.parse::<usize>() {
-            // "+1" and "01" parse too, and are no numbers of layers or experts.
-            Ok(number) if number.to_string() == part => {
-                if layer.is_some() {
-                    return "{e}";
-                }
-                layer = Some(number);
-                "{}"
-            }
-            Ok(_) | Err(_) => part,
-        })
-        .collect();
-    (parts.join("."), layer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn layer_numbers_are_found() {
-        assert_eq!(split_layer("h.11.attn.bias"), ("h.{}.attn.bias".to_owned(), Some(11)));
-        assert_eq!(split_layer("model.norm.weight"), ("model.norm.weight".to_owned(), None));
-        assert_eq!(
-            split_layer("layers.3.experts.12.w1"),
-            ("layers.{}.experts.{e}.w1".to_owned(), Some(3))
-        );
-        assert_eq!(split_layer("h.+1.attn.bias"), ("h.+1.attn.bias".to_owned(), None));
-    }
 }

@@ -163,6 +163,14 @@ impl ModelConfig {
         Ok(self)
     }
 
+    /// Number and width of the heads that the rows of a tensor are of, for query, key, value and
+    /// what contains them.
+    #[must_use]
+    pub const fn heads_of(&self, role: TensorRole) -> (usize, usize) {
+        let of_keys = matches!(role.part, Part::Key | Part::Value);
+        (if of_keys { self.kv_heads } else { self.heads }, self.head_dim)
+    }
+
     /// The shape of a tensor, `[out, in]` for matrices, `[experts, out, in]` for those of experts.
     #[must_use]
     pub fn shape(&self, role: TensorRole) -> Vec<usize> {

@@ -12,7 +12,7 @@ use crate::arch::{EmbeddingScale, RowOrder};
 use crate::cache::Ropes;
 use crate::ops::{self, Rope};
 use crate::weights::{NormWeights, Weights};
-use crate::{Census, KvCache, ModelConfig, ModelError, Residual, RopeConfig};
+use crate::{Census, KvCache, ModelConfig, ModelError, Operation, Profile, Residual, RopeConfig};
 use apr_format::Container;
 use apr_kernel::{Kernels, Pool};
 use rows::Rows;
@@ -28,6 +28,7 @@ pub struct Decoder {
     query_order: RowOrder,
     kernels: &'static Kernels,
     pool: Pool,
+    profile: Profile,
 }
 
 impl Decoder {
@@ -45,7 +46,21 @@ impl Decoder {
     ) -> Result<Self, ModelError> {
         let weights = Weights::load(&config, container, census, kernels)?;
         let query_order = census.query_row_order();
-        Ok(Self { config, weights, query_order, kernels, pool: Pool::new(threads) })
+        let (pool, profile) = (Pool::new(threads), Profile::default());
+        Ok(Self { config, weights, query_order, kernels, pool, profile })
+    }
+
+    /// The same, counting what each operation takes.
+    #[must_use]
+    pub fn profiled(self) -> Self {
+        Self { profile: Profile::counting(), ..self }
+    }
+
+    /// What the operations of all sequences together took, if that is counted; callers add what
+    /// they do themselves.
+    #[must_use]
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// Its parameters.
@@ -125,7 +140,7 @@ impl Decoder {
     /// When `hidden` is no whole number of rows.
     pub fn logits(&self, hidden: &[f32]) -> Result<Vec<f32>, ModelError> {
         let mut logits = Vec::new();
-        self.apply(&self.weights.head, hidden, &mut logits)?;
+        self.apply(Operation::Head, &self.weights.head, hidden, &mut logits)?;
         if let Some(bound) = self.config.logit_softcap {
             ops::softcap(bound, &mut logits);
         }
@@ -170,6 +185,8 @@ impl Decoder {
 
     fn embed(&self, tokens: &[u32], rows: &Rows<'_, '_>) -> Result<Vec<f32>, ModelError> {
         let (hidden, vocab) = (self.config.hidden_size, self.config.vocab_size);
+        let row_bytes = self.weights.embedding.layout().row_bytes();
+        let _timer = self.profile.time_reading(Operation::Embedding, || tokens.len() * row_bytes);
         let mut stream = vec![0.0; tokens.len() * hidden];
         let mut position_row = vec![0.0; hidden];
         let positions_of_rows = rows.sequences().flat_map(|(_, positions)| positions);
@@ -197,6 +214,7 @@ impl Decoder {
 
     /// Every row as long as the norm's weights, normalised.
     fn norm(&self, weights: &NormWeights, rows: &[f32], out: &mut Vec<f32>) {
+        let _timer = self.profile.time(Operation::Norm);
         let len = weights.weight.len();
         out.resize(rows.len(), 0.0);
         self.for_each_row(out, len, |row, out| {
@@ -208,6 +226,7 @@ impl Decoder {
     /// The same in place, where there is such a norm.
     fn norm_in_place(&self, weights: Option<&NormWeights>, rows: &mut [f32]) {
         let Some(weights) = weights else { return };
+        let _timer = self.profile.time(Operation::Norm);
         self.for_each_row(rows, weights.weight.len(), |_, row| self.norm_row(weights, row));
     }
 
@@ -218,6 +237,7 @@ impl Decoder {
 
     /// `stream += rows`.
     fn add(&self, stream: &mut [f32], rows: &[f32]) {
+        let _timer = self.profile.time(Operation::Residual);
         let len = self.config.hidden_size;
         self.for_each_row(stream, len, |row, out| ops::add(out, &rows[row * len..][..len]));
     }

@@ -7,6 +7,8 @@
 
 mod rope;
 
+pub(crate) use rope::FACTORS;
+
 use crate::arch::{Arch, Mlp, Norm, WindowRule};
 use crate::config::supported;
 use crate::{ARCHS, ModelConfig, ModelError, Residual};

@@ -11,8 +11,11 @@ mod config;
 mod decoder;
 mod error;
 mod gguf;
+mod identify;
 mod ops;
+mod profile;
 mod sample;
+mod survey;
 mod weights;
 
 pub use arch::{ARCHS, Arch, DerivedKind, Form, Param, Part, RowOrder, TensorRole};
@@ -22,4 +25,7 @@ pub use config::{Experts, ModelConfig, Residual, RopeConfig, RopeScaling, Window
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use gguf::{GgufKey, gguf_keys, hf_config};
+pub use identify::{Identity, layers_in};
+pub use profile::{Operation, Profile, Timer, Usage, Usages};
 pub use sample::{Sampler, Sampling, log_softmax_at};
+pub use survey::Survey;

@@ -4,6 +4,7 @@
 //! loads it from a `tokenizer.json` or from what a GGUF file says, turns either into the other,
 //! and decodes a stream of tokens without breaking characters that span several of them.
 
+mod difference;
 mod error;
 mod file;
 mod pipeline;
@@ -14,6 +15,7 @@ mod split;
 mod stream;
 mod vocabulary;
 
+pub use difference::Difference;
 pub use error::TokenError;
 pub use sentence_piece::SpacePrefix;
 pub use stream::TextStream;

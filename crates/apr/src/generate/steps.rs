@@ -1,9 +1,9 @@
 //! Passes through the model, each of which gives a token or, where guesses are right, several.
 
-use super::lookup::Lookup;
+use super::speculation::Speculator;
 use super::{Generate, StopReason};
 use crate::{Error, TextModel};
-use apr_model::{KvCache, Sampler};
+use apr_model::{KvCache, Operation, Sampler};
 
 /// What was done to get the tokens.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Steps<'a> {
     model: &'a TextModel,
     cache: KvCache,
     sampler: Sampler,
-    lookup: Lookup,
+    speculator: Option<Speculator<'a>>,
     /// Number of tokens in the end.
     total: usize,
     /// The prompt, then what was generated.
@@ -42,7 +42,7 @@ impl<'a> Steps<'a> {
             model,
             cache: model.decoder.cache(total).map_err(Error::model(&model.path))?,
             sampler: Sampler::new(options.sampling),
-            lookup: Lookup::new(options.lookup),
+            speculator: Speculator::new(model, options.speculation, total)?,
             total,
             seen: prompt.to_vec(),
             counts: Counts::default(),
@@ -59,31 +59,45 @@ impl<'a> Steps<'a> {
         &mut self,
         take: &mut dyn FnMut(u32) -> Result<Option<StopReason>, Error>,
     ) -> Result<Option<StopReason>, Error> {
-        // A right guess is followed by a token of its own logits, so there must be room for both.
-        let guess = match self.counts.passes {
-            0 => Vec::new(),
-            _ => self.lookup.guess(&self.seen, self.left() - 1),
-        };
+        let guess = self.guess()?;
         let logits = self.logits(&guess)?;
         self.counts.passes += 1;
         self.counts.drafted += guess.len();
-        let mut right = 0;
+        let (profile, mut right) = (self.model.decoder.profile(), 0);
         for logits in logits.chunks_exact(self.model.decoder.config().vocab_size) {
+            let timer = profile.time(Operation::Sampling);
             let token = self.sampler.next(logits, &self.seen);
+            drop(timer);
             self.seen.push(token);
             let guessed = guess.get(right) == Some(&token);
             right += usize::from(guessed);
             self.counts.accepted += usize::from(guessed);
-            if let Some(reason) = take(token)? {
+            let timer = profile.time(Operation::Text);
+            let ended = take(token)?;
+            drop(timer);
+            if let Some(reason) = ended {
                 return Ok(Some(reason));
             }
             if !guessed {
                 break;
             }
         }
-        self.lookup.learn(guess.len(), right);
+        if let Some(speculator) = &mut self.speculator {
+            speculator.learn(guess.len(), right);
+        }
         self.cache.truncate(self.seen.len() - 1);
         Ok(None)
+    }
+
+    /// Tokens that may come; none before the prompt went through the model.
+    fn guess(&mut self) -> Result<Vec<u32>, Error> {
+        let Some(speculator) = self.speculator.as_mut().filter(|_| self.counts.passes > 0) else {
+            return Ok(Vec::new());
+        };
+        let _timer = self.model.decoder.profile().time(Operation::Guess);
+        // A right guess is followed by a token of its own logits, so there must be room for both.
+        let limit = self.total - self.seen.len() - 1;
+        speculator.guess(&self.seen, limit, &self.sampler)
     }
 
     /// The logits after the last token, and after each guessed one.

@@ -24,6 +24,10 @@ pub(crate) struct ConvertArgs {
     /// without one becomes a Hugging Face folder
     #[arg(short, long, value_name = "FILE", required_unless_present = "plan")]
     output: Option<PathBuf>,
+    /// Continue behind the last proven tensor of an interrupted conversion to the same file, and
+    /// keep what is written if this one fails; the file is the same, byte for byte
+    #[arg(long)]
+    resume: bool,
     /// Show what would be written, tensor by tensor and to the byte, and write nothing
     #[arg(long)]
     plan: bool,
@@ -45,6 +49,7 @@ impl ConvertArgs {
             types: self.tensor_type.clone(),
             requantize: if self.allow_requantize { Requantize::Allow } else { Requantize::Refuse },
             split: self.pre.clone(),
+            resume: self.resume,
             ..ConvertOptions::new(recipe)
         }
     }

@@ -51,6 +51,7 @@ impl LoadArgs {
             threads: self.threads,
             kernels: forced_kernels(),
             verify: self.verify,
+            profile: false,
         })
     }
 }

@@ -6,9 +6,9 @@ use crate::Outcome;
 use crate::open::open;
 use crate::output::{self, Output};
 use crate::progress::Bar;
-use apr::{Error, Generate, Generation, Length, Sampling, TextModel};
+use apr::{Error, Generate, Generation, Length, LoadOptions, Sampling, Speculation, TextModel};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -36,6 +36,16 @@ pub(crate) struct Args {
     /// same tokens, sooner where the text repeats itself; 0 is off, --lookup alone is 16
     #[arg(long, value_name = "N", default_value_t = 0, default_missing_value = "16", num_args = 0..=1, require_equals = true)]
     lookup: usize,
+    /// A smaller model with the same vocabulary that guesses tokens, which are checked in one pass:
+    /// the same tokens, sooner where it guesses right
+    #[arg(long, value_name = "MODEL", conflicts_with = "lookup")]
+    draft: Option<PathBuf>,
+    /// Guesses of the draft model at a time, at most
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "draft")]
+    draft_tokens: usize,
+    /// Show where the time went, per operation
+    #[arg(long)]
+    profile: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
@@ -87,19 +97,34 @@ impl Task for Args {
             length: self.tokens.map_or(Length::default(), Length::Exactly),
             sampling: self.sampling.settings(),
             stop: self.stop,
-            lookup: self.lookup,
+            speculation: match self.draft {
+                Some(_) => Speculation::Draft(self.draft_tokens),
+                None => Speculation::Lookup(self.lookup),
+            },
         };
-        let checkpoint = open(&self.model)?;
-        let model = TextModel::open(&checkpoint, &self.load.options()?, &Bar::default())?;
+        let load = LoadOptions { profile: self.profile, ..self.load.options()? };
+        let mut model = text_model(&self.model, &load)?;
+        if let Some(draft) = &self.draft {
+            // A recipe and a profile are about the model itself.
+            let load = LoadOptions { recipe: None, profile: false, ..load };
+            model = model.with_draft(text_model(draft, &load)?)?;
+        }
         if output.is_json() {
             output.document(&model.generate(&prompt, &options, &mut |_| Ok(()))?)?;
         } else {
             let generation = model.generate(&prompt, &options, &mut output::write)?;
             output.text("\n")?;
             output.remark(&summary(&generation));
+            if let Some(profile) = &generation.profile {
+                output.aside(profile);
+            }
         }
         Ok(Outcome::Success)
     }
+}
+
+fn text_model(path: &Path, load: &LoadOptions) -> Result<TextModel, Error> {
+    TextModel::open(&open(path)?, load, &Bar::default())
 }
 
 fn summary(generation: &Generation) -> String {

@@ -1,29 +1,32 @@
-//! Products in single precision: rows are multiplied packed for a few tokens, and decoded in panels
-//! that fit the cache for many.
+//! Products in single precision: straight from the weights where the kernels know their type, and
+//! from decoded panels else.
 
 use super::columns::ColumnsMut;
-use super::{TASKS_PER_THREAD, rows, task_rows};
+use super::{TASKS_PER_THREAD, task_rows};
 use crate::Kernels;
-use crate::kernels::{Rows, TILE_ROWS, TILE_TOKENS};
-use apr_tensor::TensorView;
+use crate::float::{FEW_TOKENS, FloatOperands, PANEL_COLS};
+use crate::kernels::Rows;
+use apr_tensor::{DType, TensorView};
 use std::cell::RefCell;
 use std::ops::Range;
+use zerocopy::IntoBytes;
 
-/// From this number of tokens on, weights are decoded to panels instead of once per token.
-pub(super) const PANEL_TOKENS: usize = TILE_TOKENS;
-/// Weight rows of a panel at most, in whole tiles.
-const PANEL_ROWS: usize = 8 * TILE_ROWS;
-/// Columns of a panel: whole blocks of every type. Sums are rounded once per panel, so this
-/// number is part of the results.
-const PANEL_COLS: usize = 1024;
+/// Rows that many tokens meet before the next ones: with [`PANEL_COLS`] columns they fit the second
+/// cache. Whole tiles of every instruction set.
+const BLOCK_ROWS: usize = 48;
+/// Rows of a task with many tokens are a multiple of this.
+const TILE_ROWS: usize = 8;
 
 thread_local! {
-    static PANEL: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { sums: Vec::new(), panel: Vec::new() }) };
 }
 
-/// Rows per task with panels: as many as a panel has, or fewer to keep all threads busy.
-fn panel_rows(rows: usize, threads: usize) -> usize {
-    rows.div_ceil(threads * TASKS_PER_THREAD).next_multiple_of(TILE_ROWS).min(PANEL_ROWS)
+/// What a task keeps from one product to the next.
+struct Scratch {
+    /// The sums of all tokens with the rows of a block.
+    sums: Vec<f32>,
+    /// Decoded weights.
+    panel: Vec<f32>,
 }
 
 /// The operands that the tasks share.
@@ -37,77 +40,85 @@ pub(super) struct Product<'a> {
 }
 
 impl Product<'_> {
-    fn has_panels(&self) -> bool {
-        self.input.len() / self.cols >= PANEL_TOKENS
+    fn tokens(&self) -> usize {
+        self.input.len() / self.cols
     }
 
     /// Rows of weights per task.
     pub(super) fn task_width(&self, threads: usize) -> usize {
         let rows = self.weights.layout().row_count();
-        if self.has_panels() {
-            panel_rows(rows, threads)
-        } else {
-            task_rows(self.weights, rows, threads)
+        if self.tokens() <= FEW_TOKENS {
+            return task_rows(self.weights, rows, threads).next_multiple_of(TILE_ROWS);
         }
+        rows.div_ceil(threads * TASKS_PER_THREAD).next_multiple_of(TILE_ROWS).min(BLOCK_ROWS)
     }
 
     /// Computes the outputs of some rows of weights.
     pub(super) fn compute(&self, part: &mut ColumnsMut<'_>) {
-        if self.has_panels() { self.by_panels(part) } else { self.row_by_row(part) }
-    }
-
-    /// A few tokens: each row of weights is read once from memory and decoded for each token.
-    fn row_by_row(&self, part: &mut ColumnsMut<'_>) {
-        for (i, weights) in rows(self.weights, part.columns()).enumerate() {
-            for (token, input) in self.input.chunks_exact(self.cols).enumerate() {
-                part.row(token)[i] = self.block.dot(weights, input);
-            }
-        }
-    }
-
-    /// Many tokens: a panel of weights is decoded once and multiplied with all of them.
-    fn by_panels(&self, part: &mut ColumnsMut<'_>) {
-        for token in 0..self.input.len() / self.cols {
-            part.row(token).fill(0.0);
-        }
-        PANEL.with_borrow_mut(|panel| {
-            panel.resize(PANEL_ROWS * PANEL_COLS, 0.0);
-            for start in (0..self.cols).step_by(PANEL_COLS) {
-                let cols = start..self.cols.min(start + PANEL_COLS);
-                let panel = &mut panel[..part.columns().len() * cols.len()];
-                self.decode_panel(part.columns(), cols.clone(), panel);
-                self.multiply_panel(panel, cols, part);
+        let columns = part.columns();
+        SCRATCH.with_borrow_mut(|Scratch { sums, panel }| {
+            for start in (0..columns.len()).step_by(BLOCK_ROWS) {
+                let count = BLOCK_ROWS.min(columns.len() - start);
+                let rows = columns.start + start..columns.start + start + count;
+                sums.clear();
+                sums.resize(self.tokens() * count, 0.0);
+                if self.block.multiplies_packed() {
+                    self.multiply_packed(rows, sums);
+                } else {
+                    self.multiply_decoded(rows, panel, sums);
+                }
+                for (token, sums) in sums.chunks_exact(count).enumerate() {
+                    part.row(token)[start..][..count].copy_from_slice(sums);
+                }
             }
         });
     }
 
+    /// All columns of these rows as they lie there.
+    fn multiply_packed(&self, rows: Range<usize>, sums: &mut [f32]) {
+        let operands = FloatOperands {
+            weights: self
+                .weights
+                .row_bytes(rows.clone())
+                .expect("the output has a column per row of weights"),
+            row_bytes: self.weights.layout().row_bytes(),
+            rows: rows.len(),
+            input: self.input,
+            stride: self.cols,
+            tokens: self.tokens(),
+            cols: self.cols,
+        };
+        self.block.multiply(operands, sums);
+    }
+
+    /// Panels of these rows, decoded to single precision.
+    fn multiply_decoded(&self, rows: Range<usize>, panel: &mut Vec<f32>, sums: &mut [f32]) {
+        let floats = self.kernels.block(DType::F32).expect("every table multiplies floats");
+        for start in (0..self.cols).step_by(PANEL_COLS) {
+            let cols = start..self.cols.min(start + PANEL_COLS);
+            self.decode_panel(rows.clone(), cols.clone(), panel);
+            let operands = FloatOperands {
+                weights: panel.as_bytes(),
+                row_bytes: cols.len() * size_of::<f32>(),
+                rows: rows.len(),
+                input: &self.input[start..],
+                stride: self.cols,
+                tokens: self.tokens(),
+                cols: cols.len(),
+            };
+            floats.multiply(operands, sums);
+        }
+    }
     /// Decodes these columns of these rows, one row after the other.
-    fn decode_panel(&self, rows: Range<usize>, cols: Range<usize>, panel: &mut [f32]) {
+    fn decode_panel(&self, rows: Range<usize>, cols: Range<usize>, panel: &mut Vec<f32>) {
         let bytes = self.weights.layout().column_bytes(cols.clone());
         let bytes = bytes.expect("panels begin and end with a block");
+        panel.resize(rows.len() * cols.len(), 0.0);
         for (row, values) in super::rows(self.weights, rows).zip(panel.chunks_exact_mut(cols.len()))
         {
             self.block.decode(&row[bytes.clone()], values);
         }
-    }
-
-    /// Adds the product of these columns of the input with the panel.
-    fn multiply_panel(&self, panel: &[f32], cols: Range<usize>, part: &mut ColumnsMut<'_>) {
-        let depth = cols.len();
-        // Tiles at the edges repeat the last token and the last row; those sums are dropped.
-        for (first, tokens) in self.input.chunks(TILE_TOKENS * self.cols).enumerate() {
-            let count = tokens.len() / self.cols;
-            let input = |t: usize| &tokens[t.min(count - 1) * self.cols..][cols.clone()];
-            let inputs = [input(0), input(1), input(2), input(3)];
-            for (tile, weights) in panel.chunks(TILE_ROWS * depth).enumerate() {
-                let rows = weights.len() / depth;
-                let row = |r: usize| &weights[r.min(rows - 1) * depth..][..depth];
-                let sums = self.kernels.tile(inputs, [row(0), row(1), row(2)]);
-                for (t, sums) in sums[..count].iter().enumerate() {
-                    let out = &mut part.row(first * TILE_TOKENS + t)[tile * TILE_ROWS..];
-                    out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
-                }
-            }
-        }
+        // Weights have the byte order of files.
+        panel.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().to_le()));
     }
 }

@@ -24,14 +24,12 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 mod quantize;
-mod tile;
 
 use crate::Kernels;
 use crate::integer::integer_types;
-use crate::kernels::BlockKernels;
 use crate::scalar::SCALAR;
 use crate::task::Target;
-use apr_tensor::DType;
+use apr_tensor::{BlockBF16, BlockF16, BlockF32, DType};
 use integer::integer_kernels;
 use std::arch::x86_64::{
     __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps,
@@ -42,16 +40,19 @@ use std::arch::x86_64::{
 pub(crate) const AVX2: Kernels = Kernels {
     name: "avx2",
     target: Target::Avx2,
-    rows: &[
-        (DType::F32, BlockKernels { dot: f32::dot, decode: f32::decode }),
-        (DType::F16, BlockKernels { dot: f16::dot, decode: f16::decode }),
-        (DType::BF16, BlockKernels { dot: bf16::dot, decode: bf16::decode }),
+    decoders: &[
+        (DType::F32, float::decode::<BlockF32>),
+        (DType::F16, float::decode::<BlockF16>),
+        (DType::BF16, float::decode::<BlockBF16>),
+    ],
+    floats: &[
+        (DType::F32, float::multiply::<BlockF32>),
+        (DType::F16, float::multiply::<BlockF16>),
+        (DType::BF16, float::multiply::<BlockBF16>),
     ],
     integers: integer_types!(integer_kernels),
     multiply_panel: integer::multiply_panel,
     quantize: quantize::quantize,
-    tile: tile::tile,
-    dot: float::dot,
     add_scaled: float::add_scaled,
     max: exp::max,
     exp_sum: exp::exp_sum,

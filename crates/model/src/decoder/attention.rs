@@ -3,9 +3,9 @@
 use super::Decoder;
 use super::rows::Rows;
 use super::scratch::Scratch;
-use crate::ModelError;
 use crate::ops::{Rope, Rotation};
 use crate::weights::{Layer, Qkv};
+use crate::{ModelError, Operation};
 use apr_kernel::Attention;
 
 /// The rotations of a batch, one per token; none where positions are not rotary.
@@ -38,12 +38,14 @@ impl Decoder {
     ) -> Result<(), ModelError> {
         let Scratch { input, query, key, value, attended, output, .. } = scratch;
         let Qkv { query: to_query, key: to_key, value: to_value } = &layer.qkv;
-        self.apply_all([(to_query, query), (to_key, key), (to_value, value)], input)?;
+        let products = [(to_query, &mut *query), (to_key, &mut *key), (to_value, &mut *value)];
+        self.apply_all(Operation::QueryKeyValue, products, input)?;
         self.norm_in_place(layer.query_norm.as_ref(), query);
         self.norm_in_place(layer.key_norm.as_ref(), key);
         let has_window = self.config.window_of(index).is_some();
         let rotations = if has_window { &rotations.local } else { &rotations.global };
         if !rotations.is_empty() {
+            let _timer = self.profile.time(Operation::Rope);
             let head_dim = self.config.head_dim;
             for (row_elems, rows) in
                 [(self.config.heads * head_dim, &mut *query), (self.config.kv_size(), &mut *key)]
@@ -53,15 +55,18 @@ impl Decoder {
                 });
             }
         }
+        let timer = self.profile.time(Operation::Cache);
         rows.store(index, key, value);
+        drop(timer);
         attended.resize(query.len(), 0.0);
         self.attend(index, rows, query, attended);
-        self.apply(&layer.attention_output, attended, output)
+        self.apply(Operation::AttentionOutput, &layer.attention_output, attended, output)
     }
 
     /// softmax(q·kᵀ · scale) · v for every token and head, over the positions up to its own that
     /// the layer sees.
     fn attend(&self, layer: usize, rows: &Rows<'_, '_>, query: &[f32], out: &mut [f32]) {
+        let _timer = self.profile.time(Operation::Attention);
         let (heads, kv_heads, head_dim) =
             (self.config.heads, self.config.kv_heads, self.config.head_dim);
         let heads_per_kv = heads / kv_heads;

@@ -4,7 +4,7 @@ use super::Decoder;
 use super::scratch::{Inner, Scratch};
 use crate::ops;
 use crate::weights::{GatedMlp, Linear, MlpWeights};
-use crate::{Experts, ModelError};
+use crate::{Experts, ModelError, Operation};
 
 impl Decoder {
     /// From `input` to `output`.
@@ -18,11 +18,13 @@ impl Decoder {
             MlpWeights::Gated(gated) => self.gated(gated, input, (inner, output)),
             MlpWeights::Plain { activation, up, down } => {
                 let width = up.weight.layout().row_count();
-                self.apply(up, input, &mut inner.gate)?;
+                self.apply(Operation::MlpIn, up, input, &mut inner.gate)?;
+                let timer = self.profile.time(Operation::Activation);
                 self.for_each_row(&mut inner.gate, width, |_, row| {
                     ops::activate(self.kernels, *activation, row);
                 });
-                self.apply(down, &inner.gate, output)
+                drop(timer);
+                self.apply(Operation::MlpOut, down, &inner.gate, output)
             }
             MlpWeights::Experts { router, experts } => {
                 self.mixture((router, experts), input, (inner, output))
@@ -38,12 +40,15 @@ impl Decoder {
         (Inner { gate, up }, output): (&mut Inner, &mut Vec<f32>),
     ) -> Result<(), ModelError> {
         let width = weights.gate.weight.layout().row_count();
-        self.apply_all([(&weights.gate, gate), (&weights.up, up)], input)?;
+        let products = [(&weights.gate, &mut *gate), (&weights.up, &mut *up)];
+        self.apply_all(Operation::MlpIn, products, input)?;
+        let timer = self.profile.time(Operation::Activation);
         self.for_each_row(gate, width, |row, gate| {
             ops::activate(self.kernels, weights.activation, gate);
             ops::multiply(gate, &up[row * width..][..width]);
         });
-        self.apply(&weights.down, gate, output)
+        drop(timer);
+        self.apply(Operation::MlpOut, &weights.down, gate, output)
     }
 
     /// The sum of the experts that the router picks for each token, by their weights. Each expert
@@ -56,7 +61,7 @@ impl Decoder {
     ) -> Result<(), ModelError> {
         let hidden = self.config.hidden_size;
         let mut shares = Vec::new();
-        self.apply(router, input, &mut shares)?;
+        self.apply(Operation::Router, router, input, &mut shares)?;
         if let Some(rule) = self.config.experts {
             self.for_each_row(&mut shares, rule.count, |_, row| keep_largest(row, rule));
         }

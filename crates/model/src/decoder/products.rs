@@ -2,7 +2,7 @@
 
 use super::Decoder;
 use crate::weights::Linear;
-use crate::{ModelError, ops};
+use crate::{ModelError, Operation, ops};
 use apr_kernel::{Product, matmul_many};
 
 /// Elements below which handing rows to another thread costs more than it brings.
@@ -12,19 +12,24 @@ impl Decoder {
     /// `[tokens, in]` → `[tokens, out]`.
     pub(super) fn apply(
         &self,
+        operation: Operation,
         linear: &Linear,
         input: &[f32],
         out: &mut Vec<f32>,
     ) -> Result<(), ModelError> {
-        self.apply_all([(linear, out)], input)
+        self.apply_all(operation, [(linear, out)], input)
     }
 
     /// The same with several matrices: the input is rounded once, and the threads share the work.
     pub(super) fn apply_all<const COUNT: usize>(
         &self,
+        operation: Operation,
         mut products: [(&Linear, &mut Vec<f32>); COUNT],
         input: &[f32],
     ) -> Result<(), ModelError> {
+        let _timer = self.profile.time_reading(operation, || {
+            products.iter().map(|(linear, _)| linear.weight.layout().byte_len()).sum()
+        });
         let mut operands = products.each_mut().map(|(linear, out)| {
             let layout = linear.weight.layout();
             out.resize(input.len() / layout.row_elems() * layout.row_count(), 0.0);

@@ -15,6 +15,8 @@ const DIMS: &str = "rope.dimension_count";
 const DIVISORS: &str = "rope_freqs.weight";
 const SHORT: &str = "rope_factors_short.weight";
 const LONG: &str = "rope_factors_long.weight";
+/// All of these names.
+pub(crate) const FACTORS: [&str; 3] = [DIVISORS, SHORT, LONG];
 /// Our keys for these parameters, and what the published models have.
 const LLAMA3: [(&str, &str, f32); 3] = [
     ("apr.rope.factor", "factor", 0.0),

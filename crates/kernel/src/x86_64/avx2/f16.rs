@@ -1,21 +1,14 @@
 //! F16: one instruction widens eight.
+#![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
-use super::super::load;
-use super::float::{decode_with, dot_with};
-use std::arch::x86_64::{__m256, _mm256_cvtph_ps};
+use super::super::float::Widen;
+use apr_tensor::BlockF16;
+use std::arch::x86_64::{__m256, _mm_loadu_si128, _mm256_cvtph_ps};
 
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn dot(row: &[u8], x: &[f32]) -> f32 {
-    dot_with(row, x, |bytes| widen(bytes))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn decode(row: &[u8], out: &mut [f32]) {
-    decode_with(row, out, |bytes| widen(bytes));
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn widen(bytes: &[u8; 16]) -> __m256 {
-    _mm256_cvtph_ps(load::bytes16(bytes))
+impl Widen<__m256> for BlockF16 {
+    #[inline(always)]
+    unsafe fn widen(bytes: *const u8) -> __m256 {
+        // SAFETY: the caller vouches for the elements and for the CPU.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(bytes.cast())) }
+    }
 }

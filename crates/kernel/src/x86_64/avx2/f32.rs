@@ -1,21 +1,14 @@
 //! F32: the bytes are the values.
+#![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
-use super::super::load;
-use super::float::{decode_with, dot_with};
-use std::arch::x86_64::{__m256, _mm256_castsi256_ps};
+use super::super::float::Widen;
+use apr_tensor::BlockF32;
+use std::arch::x86_64::{__m256, _mm256_loadu_ps};
 
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn dot(row: &[u8], x: &[f32]) -> f32 {
-    dot_with(row, x, |bytes| widen(bytes))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn decode(row: &[u8], out: &mut [f32]) {
-    decode_with(row, out, |bytes| widen(bytes));
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn widen(bytes: &[u8; 32]) -> __m256 {
-    _mm256_castsi256_ps(load::bytes32(bytes))
+impl Widen<__m256> for BlockF32 {
+    #[inline(always)]
+    unsafe fn widen(bytes: *const u8) -> __m256 {
+        // SAFETY: the caller vouches for the elements and for the CPU.
+        unsafe { _mm256_loadu_ps(bytes.cast()) }
+    }
 }

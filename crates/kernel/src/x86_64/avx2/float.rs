@@ -1,59 +1,62 @@
-//! What the float types share, given how eight of them are widened to float32, and the vector
-//! operations.
+//! The float types, given how eight of them are widened to float32, and the sum of vectors.
+#![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
+use super::super::float::{self, Vector, Widen};
 use super::super::load;
-use super::sum;
+use crate::float::FloatOperands;
+use crate::scalar::blocks;
 use std::arch::x86_64::{
-    __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_ps,
+    __m256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
 };
 use zerocopy::IntoBytes;
 
-/// Row product of weights of which `BYTES` bytes are eight elements. Four sums hide the latency of
-/// the additions.
-#[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn dot_with<const BYTES: usize>(
-    row: &[u8],
-    x: &[f32],
-    widen: impl Fn(&[u8; BYTES]) -> __m256,
-) -> f32 {
-    let (row, row_tail) = row.as_chunks::<BYTES>();
-    let (x, x_tail) = x.as_chunks::<8>();
-    let (row_runs, row_rest) = row.as_chunks::<4>();
-    let (x_runs, x_rest) = x.as_chunks::<4>();
-    let mut sums = [_mm256_setzero_ps(); 4];
-    for (row, x) in row_runs.iter().zip(x_runs) {
-        for i in 0..4 {
-            sums[i] = _mm256_fmadd_ps(widen(&row[i]), load::f32x8(&x[i]), sums[i]);
-        }
-    }
-    for (i, (row, x)) in row_rest.iter().zip(x_rest).enumerate() {
-        sums[i] = _mm256_fmadd_ps(widen(row), load::f32x8(x), sums[i]);
-    }
-    if !x_tail.is_empty() {
-        let (row, x) = (padded(row_tail), padded(x_tail));
-        sums[3] = _mm256_fmadd_ps(widen(&row), load::f32x8(&x), sums[3]);
-    }
-    sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3])))
+pub(super) fn multiply<W: Widen<__m256>>(operands: FloatOperands<'_>, sums: &mut [f32]) {
+    // SAFETY: this function is compiled for the instruction set.
+    unsafe { float::multiply::<__m256, W>(operands, sums) }
 }
 
-/// Decodes weights of which `BYTES` bytes are eight elements.
-#[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn decode_with<const BYTES: usize>(
-    row: &[u8],
-    out: &mut [f32],
-    widen: impl Fn(&[u8; BYTES]) -> __m256,
-) {
-    let (row, row_tail) = row.as_chunks::<BYTES>();
+pub(super) fn decode<W: Widen<__m256>>(row: &[u8], out: &mut [f32]) {
+    let (row, row_tail) = blocks::<W>(row).as_chunks::<8>();
     let (out, out_tail) = out.as_chunks_mut::<8>();
     for (row, out) in row.iter().zip(out) {
-        load::store_f32x8(out, widen(row));
+        // SAFETY: the array is the eight elements, and this function compiled for the instructions.
+        load::store_f32x8(out, unsafe { W::widen(row.as_ptr().cast()) });
     }
     if !out_tail.is_empty() {
-        let mut values = [0.0; 8];
-        load::store_f32x8(&mut values, widen(&padded(row_tail)));
+        let (bytes, mut values): ([u8; 32], _) = (padded(row_tail.as_bytes()), [0.0; 8]);
+        // SAFETY: the array holds eight elements of every type, and as above.
+        load::store_f32x8(&mut values, unsafe { W::widen(bytes.as_ptr()) });
         out_tail.copy_from_slice(&values[..out_tail.len()]);
+    }
+}
+
+impl Vector for __m256 {
+    const LEN: usize = 8;
+    const TOKENS: usize = 3;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the caller vouches for the CPU.
+        unsafe { _mm256_setzero_ps() }
+    }
+
+    #[inline(always)]
+    unsafe fn load(values: *const f32) -> Self {
+        // SAFETY: the caller vouches for the elements and for the CPU.
+        unsafe { _mm256_loadu_ps(values) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
+        // SAFETY: the caller vouches for the CPU.
+        unsafe { _mm256_fmadd_ps(self, factor, term) }
+    }
+
+    #[inline(always)]
+    unsafe fn eight(self) -> __m256 {
+        self
     }
 }
 
@@ -63,11 +66,6 @@ pub(super) fn padded<T: Copy + Default, const LEN: usize>(values: &[T]) -> [T; L
     let mut out = [T::default(); LEN];
     out[..values.len()].copy_from_slice(values);
     out
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    super::f32::dot(a.as_bytes(), b)
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
