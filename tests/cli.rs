@@ -42,7 +42,7 @@ impl Calls {
         let (source, heldout) = (model("tiny-llama"), heldout());
         let output = self.target.path().join("model.apr");
         let (source, stored, output) = (text(&source), self.stored.path(), text(&output));
-        let calls: [&[&str]; 20] = [
+        let calls: &[&[&str]] = &[
             &["import", source, "--quantize", "int4", "-o", output],
             &["import", source, "--quantize", "int4", "--plan"],
             &["run", source, "-p", "one", "-n", "4"],
@@ -69,6 +69,9 @@ impl Calls {
             &["validate", stored],
             &["list"],
             &["schema", "inspect"],
+            &["doctor"],
+            &["completions", "zsh"],
+            &["man"],
         ];
         calls.iter().map(|call| call.iter().map(|&word| word.to_owned()).collect()).collect()
     }

@@ -12,6 +12,7 @@ mod bench;
 mod checkpoints;
 mod checks;
 mod cli;
+mod comfort;
 mod conversion;
 mod crash;
 mod defect;
@@ -24,11 +25,16 @@ mod gguf_file;
 mod goldens;
 mod harness;
 mod hex;
+mod hub;
+#[path = "../crates/hub/tests/integration/hub_server.rs"]
+#[allow(dead_code, reason = "the tests of the hub's own crate use all of it")]
+mod hub_server;
 mod mapped;
 mod observe;
 mod profile;
 mod quality;
 mod recipes;
 mod speculation;
+mod tour;
 mod trace;
 mod tree;

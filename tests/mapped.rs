@@ -25,7 +25,7 @@ fn touch(path: &Path) {
 fn a_conversion_of_a_file_that_changes_meanwhile_writes_nothing() {
     let stored = Imported::new("tiny-llama", None);
     let source = Checkpoint::open(&stored.file).unwrap();
-    source.container().check_unchanged().unwrap();
+    source.check_unchanged().unwrap();
     touch(&stored.file);
     let target = stored.folder.path().join("target.gguf");
     let options = ConvertOptions::new(Recipe::named("int8").unwrap());
@@ -41,7 +41,7 @@ fn a_file_that_is_replaced_under_its_name_did_not_change() {
     let other = stored.folder.path().join("other");
     fs::write(&other, b"another file").unwrap();
     fs::rename(&other, &stored.file).unwrap();
-    source.container().check_unchanged().unwrap();
+    source.check_unchanged().unwrap();
 }
 
 /// A measurement that takes longer than any test waits.

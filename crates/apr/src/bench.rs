@@ -1,12 +1,11 @@
 //! Measuring how fast a model runs, and what share of the machine's limits that is.
 
-mod memory;
 mod report;
 mod work;
 
 use crate::generate::rate;
 use crate::text_model::{Loaded, load};
-use crate::{Checkpoint, Error, LoadOptions, Progress, units};
+use crate::{Checkpoint, Error, LoadOptions, Progress, memory, units};
 use apr_kernel::{Limits, Pool};
 use apr_model::{KvCache, Sampler, Sampling};
 pub use report::{Bench, Limit, Rate, Shares};
@@ -70,7 +69,7 @@ pub fn bench(
         return Err(Error::Argument("nothing to measure: a number is 0".to_owned()));
     }
     let start = Instant::now();
-    let checkpoint = Checkpoint::open(source)?;
+    let checkpoint = Checkpoint::open_with(source, progress)?;
     let loaded = load(&checkpoint, load_options, progress)?;
     if checkpoint.tokenizer_json()?.is_some() {
         // A text needs it before its first token; time that users wait belongs to the load.

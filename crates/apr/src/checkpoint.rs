@@ -1,7 +1,7 @@
 //! A model as it is found: weights, parameters and tokenizer, from one `.apr` file or from the
 //! files of a Hugging Face folder.
 
-use crate::{Error, hub};
+use crate::{Error, Progress, hub};
 use apr_format::{Container, apr, gguf, open, open_header};
 use apr_model::{Arch, Census, ModelConfig, Naming, Survey};
 use apr_token::Tokenizer;
@@ -35,13 +35,21 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a `.apr`, GGUF or SafeTensors file, a Hugging Face folder, or `hf://ORG/NAME[@REVISION]`
-    /// from the local cache.
+    /// Opens a `.apr`, GGUF or SafeTensors file, a Hugging Face folder, or `hf://ORG/NAME[@REVISION]`:
+    /// from the local cache, or [pulled](crate::pull()) into it if it is not there.
     ///
     /// # Errors
     /// When there is no such model, or one of its files is malformed.
     pub fn open(source: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = hub::resolve(source.as_ref())?;
+        Self::open_with(source, &())
+    }
+
+    /// [Opens](Self::open) a model and tells how far a download is.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_with(source: impl AsRef<Path>, progress: &dyn Progress) -> Result<Self, Error> {
+        let path = hub::resolve(source.as_ref(), progress)?;
         let container = open(&path)?;
         Self::with_parts(path, container)
     }
@@ -52,7 +60,18 @@ impl Checkpoint {
     /// # Errors
     /// As for [`open`](Self::open).
     pub fn open_header(source: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = hub::resolve(source.as_ref())?;
+        Self::open_header_with(source, &())
+    }
+
+    /// [Opens](Self::open_header) the header of a model and tells how far a download is.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_header_with(
+        source: impl AsRef<Path>,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let path = hub::resolve(source.as_ref(), progress)?;
         let container = open_header(&path)?;
         Self::with_parts(path, container)
     }
@@ -118,6 +137,12 @@ impl Checkpoint {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// # Errors
+    /// Names the first weight file that another process wrote to since it was opened.
+    pub fn check_unchanged(&self) -> Result<(), Error> {
+        Ok(self.container.check_unchanged()?)
     }
 
     pub(crate) const fn container(&self) -> &Container {

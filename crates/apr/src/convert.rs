@@ -157,7 +157,7 @@ fn convert_file(
             written.describe_as(checkpoint);
         }
         let proof = verify(&written, checkpoint, progress)?;
-        checkpoint.container().check_unchanged()?;
+        checkpoint.check_unchanged()?;
         Ok::<_, Error>(proof)
     })?;
     proof.file = target.to_path_buf();

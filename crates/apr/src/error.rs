@@ -2,6 +2,7 @@
 
 use crate::ProofFailure;
 use apr_format::FormatError;
+use apr_hub::HubError;
 use apr_kernel::KernelError;
 use apr_model::ModelError;
 use apr_tensor::{DType, EncodeError, TensorError};
@@ -107,13 +108,13 @@ pub enum Error {
         /// Those that exist.
         known: String,
     },
-    /// A name that is not in the cache of the model hub.
-    #[error("{name}: {cause}")]
+    /// A model that the hub or its cache does not give.
+    #[error("{name}: {source}")]
     Hub {
         /// The name, as given.
         name: String,
-        /// Why it is not found.
-        cause: String,
+        /// Why.
+        source: Box<HubError>,
     },
     /// A computation on an accelerator, of which there is none.
     #[error(
@@ -132,6 +133,9 @@ pub enum Error {
         /// Why no tensor, or which, is meant.
         cause: String,
     },
+    /// The settings of the hub or its cache as a whole.
+    #[error(transparent)]
+    HubCache(HubError),
     /// An argument that makes no sense for this model.
     #[error("{0}")]
     Argument(String),
@@ -146,6 +150,10 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn hub(name: impl ToString) -> impl FnOnce(HubError) -> Self {
+        move |source| Self::Hub { name: name.to_string(), source: Box::new(source) }
     }
 
     pub(crate) fn token(path: &Path) -> impl FnOnce(TokenError) -> Self {
@@ -186,9 +194,9 @@ impl Error {
             Self::SourceType { .. } => "source_type",
             Self::Proof { .. } => "proof",
             Self::UnknownRecipe { .. } => "unknown_recipe",
-            Self::Hub { .. } => "hub",
             Self::NoAccelerator { .. } => "no_gpu",
             Self::NoTensor { .. } => "no_tensor",
+            Self::Hub { .. } | Self::HubCache(_) => "hub",
             Self::Argument(_) => "argument",
             Self::Kernel(_) => "kernel",
             Self::Output(_) => "output",
@@ -213,6 +221,7 @@ impl Error {
             | Self::Hub { .. }
             | Self::NoAccelerator { .. }
             | Self::NoTensor { .. }
+            | Self::HubCache(_)
             | Self::Argument(_)
             | Self::Kernel(_)
             | Self::Output(_) => None,

@@ -17,12 +17,14 @@
 //! # }
 //! ```
 
+mod advice;
 mod bench;
 mod check;
 mod checkpoint;
 mod convert;
 mod debug;
 mod derived;
+mod doctor;
 mod encode;
 mod error;
 mod eval;
@@ -36,6 +38,7 @@ mod hex;
 mod hub;
 mod inspect;
 mod lint;
+mod memory;
 mod oracle;
 mod parity;
 mod plan;
@@ -55,12 +58,14 @@ mod validate;
 mod verify;
 
 pub use apr_format::{check_closed_files, copy_files, explain_bus_errors};
+pub use apr_hub::HubError;
 pub use apr_model::Sampling;
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
 pub use check::{SAMPLE_TEXT, SelfCheck, check};
 pub use checkpoint::Checkpoint;
 pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
 pub use debug::{Debug, Health, debug};
+pub use doctor::{Doctor, HubHealth, doctor};
 pub use error::Error;
 pub use eval::{Comparison, Divergence, EvalOptions, EvalText, Evaluation, Reference, evaluate};
 pub use explain::{Explanation, explain};
@@ -72,7 +77,7 @@ pub use hex::{
     DistributionView, DumpView, HeaderFile, HeaderView, Slice, SliceView, StatisticsView,
     TensorPlace, hex_distribution, hex_dump, hex_header, hex_slice, hex_statistics,
 };
-pub use hub::{CachedModel, CachedModels, list};
+pub use hub::{CachedModel, CachedModels, PulledModel, RemovedModel, list, pull, remove};
 pub use inspect::{Inspection, TensorList, inspect, tensors};
 pub use lint::{Lint, Severity, Violation, lint};
 pub use oracle::{Oracle, OracleFormat, OracleRuntime, oracle};

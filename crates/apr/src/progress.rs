@@ -13,6 +13,8 @@ pub trait Progress: Sync {
 /// A step of a task that reads or writes a whole model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// Files come from the hub.
+    Download,
     /// Source files are hashed for the record of where the model came from.
     Hash,
     /// Tensors are encoded and written.
@@ -32,6 +34,7 @@ impl Step {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Download => "downloading",
             Self::Hash => "hashing source",
             Self::Convert => "quantizing",
             Self::Prove => "proving",

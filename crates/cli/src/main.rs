@@ -1,5 +1,6 @@
 //! The `apr` command line: arguments in, a task of the library, its report out.
 
+mod open;
 mod output;
 mod progress;
 mod verb;
@@ -24,6 +25,9 @@ struct Cli {
     /// to them
     #[arg(long, global = true)]
     no_mmap: bool,
+    /// Show neither progress nor remarks
+    #[arg(short, long, global = true)]
+    quiet: bool,
 }
 
 /// What a verb found counts if the files that it read are still the same.
@@ -37,7 +41,7 @@ fn unchanged(outcome: Outcome) -> Result<Outcome, Error> {
 fn usage(error: &clap::Error) -> ExitCode {
     let wants_json = env::args_os().any(|argument| argument == "--json");
     if error.use_stderr() && wants_json {
-        Output::new(true).usage(&error.kind().to_string());
+        Output::new(true, true).usage(&error.kind().to_string());
     }
     // Nowhere is left to report a terminal that cannot be written.
     let _ = error.print();
@@ -59,11 +63,14 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let mut output = Output::new(cli.json || cli.verb.wants_json());
     if cli.no_mmap {
         apr::copy_files();
     }
     apr::explain_bus_errors();
+    if cli.quiet {
+        progress::hide();
+    }
+    let mut output = Output::new(cli.json || cli.verb.wants_json(), cli.quiet);
     match cli.verb.run(&mut output).and_then(unchanged) {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::Failure) => ExitCode::FAILURE,

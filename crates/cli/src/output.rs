@@ -22,6 +22,8 @@ struct Failure {
     message: String,
     /// The tensor that is to blame, if it is one.
     tensor: Option<String>,
+    /// What to do about it, if that is known.
+    advice: Option<String>,
 }
 
 /// Where a verb puts what it found.
@@ -29,11 +31,12 @@ pub(crate) struct Output {
     json: bool,
     /// Whether the document was printed.
     printed: bool,
+    quiet: bool,
 }
 
 impl Output {
-    pub(crate) const fn new(json: bool) -> Self {
-        Self { json, printed: false }
+    pub(crate) const fn new(json: bool, quiet: bool) -> Self {
+        Self { json, printed: false, quiet }
     }
 
     /// Whether the one JSON document is wanted, and nothing else on standard output.
@@ -64,7 +67,7 @@ impl Output {
 
     /// A remark for a person; not shown when nobody looks.
     pub(crate) fn remark(&self, text: &str) {
-        if !self.json && stderr().is_terminal() {
+        if !self.json && !self.quiet && stderr().is_terminal() {
             message(text);
         }
     }
@@ -82,17 +85,19 @@ impl Output {
 
     /// Prints the document of a wrong command line.
     pub(crate) fn usage(&mut self, text: &str) {
-        let error = Failure { kind: "usage", message: text.to_owned(), tensor: None };
+        let error = Failure { kind: "usage", message: text.to_owned(), tensor: None, advice: None };
         // Standard error says it too; a closed pipe has no reader to tell.
         let _ = self.document(&ErrorDocument { error });
     }
 
     /// Says why a verb failed: a line on standard error, and the document if one is wanted.
     pub(crate) fn error(&mut self, error: &Error) {
-        message(&format!("apr: {error}"));
+        let advice = error.advice();
+        let then = advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
+        message(&format!("apr: {error}{then}"));
         if self.json && !self.printed {
             let (kind, tensor) = (error.kind(), error.tensor().map(ToOwned::to_owned));
-            let error = Failure { kind, message: error.to_string(), tensor };
+            let error = Failure { kind, message: error.to_string(), tensor, advice };
             // The reason is on standard error already; a closed pipe has no reader to tell.
             let _ = self.document(&ErrorDocument { error });
         }

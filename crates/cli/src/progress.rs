@@ -3,10 +3,20 @@
 use apr::{Progress, Step};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Steps shorter than this show no bar.
 const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Whether nobody wants to see bars. They are made where the work is, far from the command line
+/// that decides this.
+static HIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// Shows no bars from now on.
+pub(crate) fn hide() {
+    HIDDEN.store(true, Ordering::Relaxed);
+}
 
 /// A bar with rate and time left; nothing when standard error is no terminal.
 #[derive(Default)]
@@ -24,7 +34,7 @@ impl Progress for Bar {
         let unit = match step {
             Step::Evaluate => "{pos}/{len} tokens, {per_sec}",
             Step::Compare => "{pos}/{len} values, {per_sec}",
-            Step::Hash | Step::Convert | Step::Prove | Step::Check => {
+            Step::Download | Step::Hash | Step::Convert | Step::Prove | Step::Check => {
                 "{bytes}/{total_bytes}, {bytes_per_sec}"
             }
         };
@@ -40,7 +50,7 @@ impl Progress for Bar {
     fn advance(&self, amount: u64) {
         self.with(|slot| {
             if let Some(bar) = slot {
-                if bar.is_hidden() && bar.elapsed() > PATIENCE {
+                if bar.is_hidden() && bar.elapsed() > PATIENCE && !HIDDEN.load(Ordering::Relaxed) {
                     bar.set_draw_target(ProgressDrawTarget::stderr());
                 }
                 bar.inc(amount);

@@ -2,8 +2,10 @@
 
 mod bench;
 mod check;
+mod completions;
 mod convert_args;
 mod debug;
+mod doctor;
 mod eval;
 mod explain;
 mod export;
@@ -13,11 +15,14 @@ mod import;
 mod inspect;
 mod lint;
 mod list;
+mod man;
 mod model_args;
 mod oracle;
 mod parity;
+mod pull;
 mod qa;
 mod quantize;
+mod rm;
 mod run;
 mod schema;
 mod tensors;
@@ -110,10 +115,20 @@ verbs! {
     Lint(lint),
     /// Check a model file: structure, hashes, values, tokenizer
     Validate(validate),
+    /// Bring a model of the hub into the local cache
+    Pull(pull),
     /// List the models in the local cache of the hub
     List(list),
+    /// Remove a model from the local cache of the hub
+    Rm(rm),
     /// Describe what a verb prints with --json
     Schema(schema),
+    /// Show what this machine is and how models run on it
+    Doctor(doctor),
+    /// Print what a shell needs to complete command lines
+    Completions(completions),
+    /// Write the manual pages
+    Man(man),
 }
 
 impl Verb {

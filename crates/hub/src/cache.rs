@@ -36,6 +36,17 @@ pub struct CachedFile {
     pub size: u64,
 }
 
+/// What a cache is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheState {
+    /// Whether files can be made in it, or the folder itself if it is not there.
+    pub writable: bool,
+    /// Models in it.
+    pub models: usize,
+    /// Bytes of their contents, of those that have not arrived in full as well.
+    pub bytes: u64,
+}
+
 /// What was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removed {
@@ -67,22 +78,41 @@ impl Cache {
         Repo { locks: self.root.join(LOCKS).join(&folder), folder: self.root.join(folder) }
     }
 
+    /// Every model, sorted.
+    fn models(&self) -> Result<Vec<ModelName>, HubError> {
+        let name = |folder: OsString| {
+            let (org, name) = folder.to_str()?.strip_prefix(REPO_PREFIX)?.split_once("--")?;
+            Some(ModelName::cached(org, name, None))
+        };
+        Ok(entries(&self.root)?.into_iter().filter_map(name).collect())
+    }
+
+    /// What it is.
+    ///
+    /// # Errors
+    /// When it exists and cannot be read.
+    pub fn state(&self) -> Result<CacheState, HubError> {
+        let models = self.models()?;
+        let mut bytes = 0;
+        for model in &models {
+            bytes += self.repo(model).blobs()?.values().sum::<u64>();
+        }
+        let nearest = self.root.ancestors().find(|folder| folder.exists());
+        let writable = nearest.is_some_and(|folder| tempfile::tempfile_in(folder).is_ok());
+        Ok(CacheState { writable, models: models.len(), bytes })
+    }
+
     /// The weight files of every revision of every model, sorted by name.
     ///
     /// # Errors
     /// When the cache exists and cannot be read.
     pub fn files(&self) -> Result<Vec<CachedFile>, HubError> {
         let mut files = Vec::new();
-        for folder in entries(&self.root)? {
-            let model = folder.to_str().and_then(|name| name.strip_prefix(REPO_PREFIX));
-            let Some((org, name)) = model.and_then(|model| model.split_once("--")) else {
-                continue;
-            };
-            let main = ModelName::cached(org, name, None);
+        for main in self.models()? {
             let repo = self.repo(&main);
             for (commit, revision) in repo.snapshots()? {
                 let revision = Some(revision).filter(|revision| revision != main.revision());
-                let name = ModelName::cached(org, name, revision);
+                let name = ModelName::cached(main.org(), main.name(), revision);
                 let snapshot = repo.snapshot_folder(&commit);
                 for file in entries(&snapshot)? {
                     let path = snapshot.join(&file);

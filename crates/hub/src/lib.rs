@@ -19,7 +19,7 @@ mod select;
 mod settings;
 mod weights;
 
-pub use cache::{Cache, CachedFile, Removed};
+pub use cache::{Cache, CacheState, CachedFile, Removed};
 pub use error::HubError;
 pub use name::ModelName;
 pub use pull::{Pulled, PulledFile, SkippedFile, locate, pull};

@@ -23,6 +23,7 @@
 
 mod activations;
 mod attention;
+mod cpu;
 mod error;
 mod float;
 mod integer;
@@ -39,6 +40,7 @@ mod vector;
 mod x86_64;
 
 pub use attention::{Attention, CacheRows};
+pub use cpu::cpu_features;
 pub use error::KernelError;
 pub use kernels::Kernels;
 pub use limits::{Arithmetic, Limits, Peak};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A model file or folder, or hf://ORG/NAME from the local cache
+    /// A model file or folder, or hf://ORG/NAME
     model: PathBuf,
     /// Tokens of the prompt [default: 256]
     #[arg(long, value_name = "N")]

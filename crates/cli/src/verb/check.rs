@@ -3,9 +3,10 @@
 use super::Task;
 use super::model_args::LoadArgs;
 use crate::Outcome;
+use crate::open::open;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, Error, SelfCheck};
+use apr::{Error, SelfCheck};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -21,7 +22,7 @@ impl Task for Args {
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let load = self.load.options()?;
-        let check = apr::check(&Checkpoint::open(&self.model)?, &load, &Bar::default())?;
+        let check = apr::check(&open(&self.model)?, &load, &Bar::default())?;
         output.report(&check)?;
         if check.failed == 0 {
             return Ok(Outcome::Success);

@@ -1,9 +1,10 @@
 //! Arguments of every verb that writes a model, and what they all do.
 
 use crate::Outcome;
+use crate::open::open;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, ConvertOptions, Error, Plan, Proof, Recipe, Requantize, TypeOverride};
+use apr::{ConvertOptions, Error, Plan, Proof, Recipe, Requantize, TypeOverride};
 use schemars::JsonSchema;
 use std::path::{Path, PathBuf};
 
@@ -60,7 +61,7 @@ impl ConvertArgs {
         options: &ConvertOptions,
         output: &mut Output,
     ) -> Result<Outcome, Error> {
-        let checkpoint = Checkpoint::open(source)?;
+        let checkpoint = open(source)?;
         let target = self.output.as_deref().unwrap_or(Path::new("plan.apr"));
         if self.plan {
             output.report(&apr::plan(&checkpoint, target, options)?)?;

@@ -3,16 +3,15 @@
 use super::Task;
 use super::model_args::LoadArgs;
 use crate::Outcome;
+use crate::open::open;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{
-    Checkpoint, Error, EvalOptions, EvalText, Evaluation, LoadOptions, Reference, TextModel,
-};
+use apr::{Error, EvalOptions, EvalText, Evaluation, LoadOptions, Reference, TextModel};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A model file or folder, or hf://ORG/NAME from the local cache
+    /// An .apr or SafeTensors file, a Hugging Face folder, or hf://ORG/NAME
     model: PathBuf,
     /// The text to score, UTF-8 [default: a text that comes with apr]
     #[arg(long, value_name = "FILE")]
@@ -42,11 +41,10 @@ impl Task for Args {
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let text = self.text.as_deref().map_or_else(|| Ok(EvalText::default()), EvalText::read)?;
         let (load, progress) = (self.load.options()?, Bar::default());
-        let model = TextModel::open(&Checkpoint::open(&self.model)?, &load, &progress)?;
+        let model = TextModel::open(&open(&self.model)?, &load, &progress)?;
         let as_stored = LoadOptions { recipe: None, ..load };
-        let reference = self
-            .reference
-            .map(|path| TextModel::open(&Checkpoint::open(path)?, &as_stored, &progress));
+        let reference =
+            self.reference.map(|path| TextModel::open(&open(&path)?, &as_stored, &progress));
         let reference = reference.transpose()?;
         let options = EvalOptions {
             window: self.window,

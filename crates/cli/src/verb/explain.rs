@@ -2,8 +2,9 @@
 
 use super::Task;
 use crate::Outcome;
+use crate::open::open_header;
 use crate::output::Output;
-use apr::{Checkpoint, Error, Explanation};
+use apr::{Error, Explanation};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -20,7 +21,7 @@ impl Task for Args {
     type Report = Explanation;
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
-        output.report(&apr::explain(&Checkpoint::open_header(&self.file)?, &self.tensor)?)?;
+        output.report(&apr::explain(&open_header(&self.file)?, &self.tensor)?)?;
         Ok(Outcome::Success)
     }
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// An .apr, GGUF or SafeTensors file, a Hugging Face folder, or hf://ORG/NAME from the local cache
+    /// An .apr, GGUF or SafeTensors file, a Hugging Face folder, or hf://ORG/NAME
     source: PathBuf,
     #[command(flatten)]
     recipe: RecipeArgs,

@@ -2,8 +2,9 @@
 
 use super::Task;
 use crate::Outcome;
+use crate::open::open_header;
 use crate::output::Output;
-use apr::{Checkpoint, Error, Flow};
+use apr::{Error, Flow};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -16,7 +17,7 @@ impl Task for Args {
     type Report = Flow;
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
-        output.report(&apr::flow(&Checkpoint::open_header(&self.model)?)?)?;
+        output.report(&apr::flow(&open_header(&self.model)?)?)?;
         Ok(Outcome::Success)
     }
 }

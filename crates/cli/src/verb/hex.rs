@@ -2,10 +2,9 @@
 
 use super::Task;
 use crate::Outcome;
+use crate::open::{open, open_header};
 use crate::output::Output;
-use apr::{
-    Checkpoint, DistributionView, DumpView, Error, HeaderView, Slice, SliceView, StatisticsView,
-};
+use apr::{DistributionView, DumpView, Error, HeaderView, Slice, SliceView, StatisticsView};
 use schemars::JsonSchema;
 use std::path::PathBuf;
 
@@ -56,10 +55,10 @@ impl Task for Args {
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let Some(name) = &self.tensor else {
-            output.report(&apr::hex_header(&Checkpoint::open_header(&self.model)?))?;
+            output.report(&apr::hex_header(&open_header(&self.model)?))?;
             return Ok(Outcome::Success);
         };
-        let model = Checkpoint::open(&self.model)?;
+        let model = open(&self.model)?;
         if self.stats {
             output.report(&apr::hex_statistics(&model, name)?)?;
         } else if self.distribution {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A Hugging Face folder, a SafeTensors, GGUF or .apr file, or hf://ORG/NAME from the local cache
+    /// A Hugging Face folder, a SafeTensors, GGUF or .apr file, or hf://ORG/NAME
     source: PathBuf,
     #[command(flatten)]
     recipe: RecipeArgs,

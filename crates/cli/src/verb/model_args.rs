@@ -7,6 +7,11 @@ use std::env;
 /// Forces a kernel table, for comparing them.
 const KERNELS: &str = "APR_KERNELS";
 
+/// The kernel table that the environment forces.
+pub(crate) fn forced_kernels() -> Option<String> {
+    env::var(KERNELS).ok().filter(|name| !name.is_empty())
+}
+
 #[derive(Args)]
 pub(crate) struct RecipeArgs {
     /// Quantize by this recipe: int4, int8, q4_k_m, q6_k, f16, … (an unknown one lists them all)
@@ -57,7 +62,7 @@ impl MachineArgs {
         LoadOptions {
             recipe: None,
             threads: self.threads,
-            kernels: env::var(KERNELS).ok().filter(|name| !name.is_empty()),
+            kernels: forced_kernels(),
             verify: self.verify,
             profile: false,
         }

@@ -2,8 +2,9 @@
 
 use super::Task;
 use crate::Outcome;
+use crate::open::open_header;
 use crate::output::Output;
-use apr::{Checkpoint, Error, Oracle};
+use apr::{Error, Oracle};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -16,7 +17,7 @@ impl Task for Args {
     type Report = Oracle;
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
-        output.report(&apr::oracle(&Checkpoint::open_header(&self.model)?)?)?;
+        output.report(&apr::oracle(&open_header(&self.model)?)?)?;
         Ok(Outcome::Success)
     }
 }

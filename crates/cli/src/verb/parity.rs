@@ -3,9 +3,10 @@
 use super::Task;
 use super::model_args::LoadArgs;
 use crate::Outcome;
+use crate::open::open;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, Error, Parity, ParityPath};
+use apr::{Error, Parity, ParityPath};
 use clap::ValueEnum;
 use std::path::PathBuf;
 
@@ -39,7 +40,7 @@ impl Task for Args {
             Path::Gpu => ParityPath::Gpu,
             Path::Cpu => ParityPath::Cpu,
         };
-        let (checkpoint, load) = (Checkpoint::open(&self.model)?, self.load.options()?);
+        let (checkpoint, load) = (open(&self.model)?, self.load.options()?);
         let parity = apr::parity(&checkpoint, path, &load, &Bar::default())?;
         output.report(&parity)?;
         if parity.matches || !self.assert {

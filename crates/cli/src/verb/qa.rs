@@ -3,9 +3,10 @@
 use super::Task;
 use super::model_args::LoadArgs;
 use crate::Outcome;
+use crate::open::open;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, Error, Qa};
+use apr::{Error, Qa};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -30,7 +31,7 @@ impl Task for Args {
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
         let load = self.load.options()?;
-        let qa = apr::qa(&Checkpoint::open(&self.model)?, &load, &Bar::default())?;
+        let qa = apr::qa(&open(&self.model)?, &load, &Bar::default())?;
         output.report(&qa)?;
         if qa.passed {
             return Ok(Outcome::Success);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A Hugging Face folder, a SafeTensors, GGUF or .apr file, or hf://ORG/NAME from the local cache
+    /// A Hugging Face folder, a SafeTensors, GGUF or .apr file, or hf://ORG/NAME
     source: PathBuf,
     /// The recipe: int4, int8, q4_k_m, q6_k, … (an unknown one lists them all)
     #[arg(long, value_name = "RECIPE")]

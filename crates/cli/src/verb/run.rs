@@ -3,17 +3,16 @@
 use super::Task;
 use super::model_args::LoadArgs;
 use crate::Outcome;
+use crate::open::open;
 use crate::output::{self, Output};
 use crate::progress::Bar;
-use apr::{
-    Checkpoint, Error, Generate, Generation, Length, LoadOptions, Sampling, Speculation, TextModel,
-};
+use apr::{Error, Generate, Generation, Length, LoadOptions, Sampling, Speculation, TextModel};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// An .apr or SafeTensors file, a Hugging Face folder, or hf://ORG/NAME from the local cache
+    /// An .apr or SafeTensors file, a Hugging Face folder, or hf://ORG/NAME
     model: PathBuf,
     /// The text to continue
     #[arg(value_name = "PROMPT", required_unless_present = "prompt", conflicts_with = "prompt")]
@@ -104,11 +103,11 @@ impl Task for Args {
             },
         };
         let load = LoadOptions { profile: self.profile, ..self.load.options()? };
-        let mut model = open(&self.model, &load)?;
+        let mut model = text_model(&self.model, &load)?;
         if let Some(draft) = &self.draft {
             // A recipe and a profile are about the model itself.
             let load = LoadOptions { recipe: None, profile: false, ..load };
-            model = model.with_draft(open(draft, &load)?)?;
+            model = model.with_draft(text_model(draft, &load)?)?;
         }
         if output.is_json() {
             output.document(&model.generate(&prompt, &options, &mut |_| Ok(()))?)?;
@@ -124,8 +123,8 @@ impl Task for Args {
     }
 }
 
-fn open(path: &Path, load: &LoadOptions) -> Result<TextModel, Error> {
-    TextModel::open(&Checkpoint::open(path)?, load, &Bar::default())
+fn text_model(path: &Path, load: &LoadOptions) -> Result<TextModel, Error> {
+    TextModel::open(&open(path)?, load, &Bar::default())
 }
 
 fn summary(generation: &Generation) -> String {

@@ -2,13 +2,14 @@
 
 use super::Task;
 use crate::Outcome;
+use crate::open::open_header;
 use crate::output::Output;
-use apr::{Checkpoint, Error, TensorList};
+use apr::{Error, TensorList};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A model file or folder, hf://ORG/NAME from the local cache, or - for a pipe
+    /// A model file or folder, hf://ORG/NAME, or - for a pipe
     model: PathBuf,
 }
 
@@ -16,7 +17,7 @@ impl Task for Args {
     type Report = TensorList;
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
-        output.report(&apr::tensors(&Checkpoint::open_header(&self.model)?))?;
+        output.report(&apr::tensors(&open_header(&self.model)?))?;
         Ok(Outcome::Success)
     }
 }

@@ -3,9 +3,10 @@
 use super::Task;
 use super::model_args::MachineArgs;
 use crate::Outcome;
+use crate::open::{open, open_header};
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, DEFAULT_THRESHOLD, Error, SAMPLE_TEXT, Trace};
+use apr::{DEFAULT_THRESHOLD, Error, SAMPLE_TEXT, Trace};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -37,14 +38,14 @@ impl Task for Args {
         let (load, progress) = (self.machine.options(), Bar::default());
         let trace = match (&self.against, &self.prompt) {
             (Some(against), prompt) => {
-                let pair = (&Checkpoint::open(&self.model)?, &Checkpoint::open(against)?);
+                let pair = (&open(&self.model)?, &open(against)?);
                 let prompt = prompt.as_deref().unwrap_or(SAMPLE_TEXT);
                 apr::trace_against(pair, prompt, self.threshold, &load, &progress)?
             }
             (None, Some(prompt)) => {
-                apr::trace_prompt(&Checkpoint::open(&self.model)?, prompt, &load, &progress)?
+                apr::trace_prompt(&open(&self.model)?, prompt, &load, &progress)?
             }
-            (None, None) => apr::trace(&Checkpoint::open_header(&self.model)?)?,
+            (None, None) => apr::trace(&open_header(&self.model)?)?,
         };
         output.report(&trace)?;
         if !self.assert || trace.is_sound() {

@@ -2,8 +2,9 @@
 
 use super::Task;
 use crate::Outcome;
+use crate::open::open_header;
 use crate::output::Output;
-use apr::{Checkpoint, Error, Tree};
+use apr::{Error, Tree};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -16,7 +17,7 @@ impl Task for Args {
     type Report = Tree;
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
-        output.report(&apr::tree(&Checkpoint::open_header(&self.model)?)?)?;
+        output.report(&apr::tree(&open_header(&self.model)?)?)?;
         Ok(Outcome::Success)
     }
 }

@@ -2,14 +2,15 @@
 
 use super::Task;
 use crate::Outcome;
+use crate::open::open;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, Error, Validation};
+use apr::{Error, Validation};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A model file or folder, or hf://ORG/NAME from the local cache
+    /// A model file or folder, or hf://ORG/NAME
     model: PathBuf,
 }
 
@@ -17,7 +18,7 @@ impl Task for Args {
     type Report = Validation;
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
-        let validation = apr::validate(&Checkpoint::open(&self.model)?, &Bar::default())?;
+        let validation = apr::validate(&open(&self.model)?, &Bar::default())?;
         output.report(&validation)?;
         if validation.failed == 0 {
             return Ok(Outcome::Success);

@@ -2,9 +2,10 @@
 
 use super::Task;
 use crate::Outcome;
+use crate::open::open;
 use crate::output::Output;
 use crate::progress::Bar;
-use apr::{Checkpoint, Error, Proof};
+use apr::{Error, Proof};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -20,8 +21,8 @@ impl Task for Args {
     type Report = Proof;
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
-        let stored = Checkpoint::open(&self.file)?;
-        let source = Checkpoint::open(&self.against)?;
+        let stored = open(&self.file)?;
+        let source = open(&self.against)?;
         output.report(&apr::verify(&stored, &source, &Bar::default())?)?;
         Ok(Outcome::Success)
     }
