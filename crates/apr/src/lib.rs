@@ -41,7 +41,7 @@ mod units;
 mod validate;
 mod verify;
 
-pub use apr_model::Sampling;
+pub use apr_model::{CacheType, Sampling};
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
 pub use checkpoint::Checkpoint;
 pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};

@@ -9,7 +9,7 @@ use crate::scalar::SCALAR;
 use crate::task::Target;
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64::detected;
-use apr_tensor::DType;
+use apr_tensor::{BlockQ8_0, DType};
 use std::fmt;
 
 /// Tokens of a tile.
@@ -43,6 +43,7 @@ pub struct Kernels {
     pub(crate) gelu_tanh: unsafe fn(&mut [f32]),
     pub(crate) cache_f32: CacheKernels<f32>,
     pub(crate) cache_f16: CacheKernels<u16>,
+    pub(crate) cache_q8_0: CacheKernels<BlockQ8_0>,
 }
 
 /// The functions for one type of weights in single precision. They are memory-safe for any

@@ -23,6 +23,7 @@
 
 mod activations;
 mod attention;
+mod cache_q8_0;
 mod error;
 mod integer;
 mod kernels;
