@@ -9,6 +9,7 @@
 mod architectures;
 mod bad_input;
 mod bench;
+mod caches;
 mod checkpoints;
 mod checks;
 mod cli;

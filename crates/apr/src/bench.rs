@@ -114,6 +114,7 @@ pub fn bench(
         first_token_seconds,
         peak_memory_bytes,
         weight_bytes_per_token: weight_bytes,
+        cache: loaded.decoder.cache_type().name(),
         cache_bytes_per_token: cache_bytes,
         bytes_per_token,
         read_bytes_per_second: bytes_per_token as f64 * decode.median,

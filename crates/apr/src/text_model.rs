@@ -3,7 +3,7 @@
 use crate::validate::check_bytes;
 use crate::{Checkpoint, Error, Progress, Recipe, convert};
 use apr_kernel::Kernels;
-use apr_model::{Census, Decoder, Naming, TensorRole};
+use apr_model::{CacheType, Census, Decoder, Naming, TensorRole};
 use apr_tensor::TensorLayout;
 use apr_token::Tokenizer;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub struct LoadOptions {
     pub kernels: Option<String>,
     /// Compare every tensor with the hash in the file first.
     pub verify: bool,
+    /// How keys and values are stored.
+    pub cache: CacheType,
     /// Count what each operation takes, for [`Generation::profile`](crate::Generation::profile).
     pub profile: bool,
 }
@@ -120,7 +122,9 @@ pub(crate) fn load(
     let census = Census::take(&config, container, naming).map_err(as_error())?;
     let weights = census.tensors.iter().map(|placed| (placed.role, placed.layout.clone()));
     let weights = weights.collect();
-    let decoder = Decoder::new(config, container, &census, kernels, threads).map_err(as_error())?;
+    let decoder = Decoder::new(config, container, &census, kernels, threads)
+        .and_then(|decoder| decoder.with_cache(options.cache))
+        .map_err(as_error())?;
     let decoder = if options.profile { decoder.profiled() } else { decoder };
     Ok(Loaded { weights, decoder, kernels })
 }

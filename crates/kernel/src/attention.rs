@@ -6,6 +6,8 @@
 #![allow(unsafe_code, reason = "kernels are compiled for instruction sets that must be detected")]
 
 use crate::Kernels;
+use crate::scalar::blocks;
+use apr_tensor::{Block, BlockQ8_0};
 
 /// Positions of a run.
 const RUN: usize = 64;
@@ -17,6 +19,8 @@ pub enum CacheRows<'a> {
     F32(&'a [f32]),
     /// The bits of half precision.
     F16(&'a [u16]),
+    /// The bytes of Q8_0; heads and rows are whole blocks.
+    Q8_0(&'a [u8]),
 }
 
 /// What queries that share a head of the cache attend to.
@@ -55,6 +59,13 @@ pub(crate) struct Strided<'a, T> {
     pub(crate) stride: usize,
 }
 
+impl<'a> Strided<'a, BlockQ8_0> {
+    /// Rows of whole blocks, one beginning every `stride` elements.
+    fn blocks(bytes: &'a [u8], stride: usize) -> Self {
+        Self { data: blocks(bytes), stride: stride / BlockQ8_0::ELEMS }
+    }
+}
+
 impl<'a, T> Strided<'a, T> {
     /// The first `len` elements of a row.
     #[inline(always)]
@@ -72,6 +83,7 @@ impl CacheRows<'_> {
         match self {
             Self::F32(rows) => rows.len(),
             Self::F16(rows) => rows.len(),
+            Self::Q8_0(bytes) => blocks::<BlockQ8_0>(bytes).len() * BlockQ8_0::ELEMS,
         }
     }
 }
@@ -82,13 +94,17 @@ impl Kernels {
     ///
     /// # Panics
     /// When the lengths of `queries` and `out` differ or are no multiple of `head_dim`, or when
-    /// the cache has not `positions` rows.
+    /// the cache has not `positions` rows, or of Q8_0 not whole blocks.
     pub fn attend(&self, attention: Attention<'_>, queries: &[f32], out: &mut [f32]) {
         let Attention { head_dim, positions, keys, values, stride, .. } = attention;
         assert_eq!(queries.len(), out.len(), "an output for each query");
         assert!(head_dim > 0 && queries.len().is_multiple_of(head_dim), "queries of {head_dim}");
         let needed = positions.checked_sub(1).map_or(0, |last| last * stride + head_dim);
         assert!(keys.len() >= needed && values.len() >= needed, "rows for {positions} positions");
+        if matches!((keys, values), (CacheRows::Q8_0(_), _) | (_, CacheRows::Q8_0(_))) {
+            let whole = |elems: usize| elems.is_multiple_of(BlockQ8_0::ELEMS);
+            assert!(whole(head_dim) && whole(stride), "heads and rows of whole blocks");
+        }
         out.fill(0.0);
         let count = queries.len() / head_dim;
         let mut states = vec![State { max: f32::NEG_INFINITY, sum: 0.0 }; count];
@@ -127,6 +143,9 @@ impl Kernels {
             CacheRows::F16(data) => {
                 call(self.cache_f16.scores, query, Strided { data, stride }.from(at), out);
             }
+            CacheRows::Q8_0(bytes) => {
+                call(self.cache_q8_0.scores, query, Strided::blocks(bytes, stride).from(at), out);
+            }
         }
     }
 
@@ -142,6 +161,10 @@ impl Kernels {
             }
             CacheRows::F16(data) => {
                 call(self.cache_f16.add_weighted, weights, Strided { data, stride }.from(at), out);
+            }
+            CacheRows::Q8_0(bytes) => {
+                let rows = Strided::blocks(bytes, stride).from(at);
+                call(self.cache_q8_0.add_weighted, weights, rows, out);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::scalar::SCALAR;
 use crate::task::Target;
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64::detected;
-use apr_tensor::DType;
+use apr_tensor::{BlockQ8_0, DType};
 use std::fmt;
 
 /// Decodes packed weights.
@@ -38,6 +38,7 @@ pub struct Kernels {
     pub(crate) gelu_tanh: unsafe fn(&mut [f32]),
     pub(crate) cache_f32: CacheKernels<f32>,
     pub(crate) cache_f16: CacheKernels<u16>,
+    pub(crate) cache_q8_0: CacheKernels<BlockQ8_0>,
 }
 
 impl Kernels {

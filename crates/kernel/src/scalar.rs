@@ -2,6 +2,7 @@
 //! they do not have.
 
 use crate::activations::quantize;
+use crate::cache_q8_0;
 use crate::float;
 use crate::integer::{integer_kernels, integer_types, multiply_panel};
 use crate::kernels::Kernels;
@@ -26,6 +27,7 @@ pub(crate) const SCALAR: Kernels = Kernels {
     gelu_tanh: vector::gelu_tanh,
     cache_f32: vector::CACHE_F32,
     cache_f16: vector::CACHE_F16,
+    cache_q8_0: cache_q8_0::PORTABLE,
 };
 
 /// The blocks that these bytes are.

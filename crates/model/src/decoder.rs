@@ -9,7 +9,7 @@ mod rows;
 mod scratch;
 
 use crate::arch::{EmbeddingScale, RowOrder};
-use crate::cache::Ropes;
+use crate::cache::{CacheType, Ropes};
 use crate::observe::{Observer, Point, Watch};
 use crate::ops::{self, Rope};
 use crate::weights::{NormWeights, Weights};
@@ -29,6 +29,7 @@ pub struct Decoder {
     query_order: RowOrder,
     kernels: &'static Kernels,
     pool: Pool,
+    cache: CacheType,
     profile: Profile,
 }
 
@@ -47,8 +48,24 @@ impl Decoder {
     ) -> Result<Self, ModelError> {
         let weights = Weights::load(&config, container, census, kernels)?;
         let query_order = census.query_row_order();
-        let (pool, profile) = (Pool::new(threads), Profile::default());
-        Ok(Self { config, weights, query_order, kernels, pool, profile })
+        let pool = Pool::new(threads);
+        let (cache, profile) = (CacheType::default(), Profile::default());
+        Ok(Self { config, weights, query_order, kernels, pool, cache, profile })
+    }
+
+    /// The same with caches of this type.
+    ///
+    /// # Errors
+    /// When the model's heads are no whole blocks of it.
+    pub fn with_cache(self, cache: CacheType) -> Result<Self, ModelError> {
+        cache.check(self.config.head_dim)?;
+        Ok(Self { cache, ..self })
+    }
+
+    /// How keys and values are stored.
+    #[must_use]
+    pub const fn cache_type(&self) -> CacheType {
+        self.cache
     }
 
     /// The same, counting what each operation takes.
@@ -95,7 +112,7 @@ impl Decoder {
             config.as_ref().map(|config| Rope::new(config, positions, self.query_order))
         };
         let ropes = Ropes { global: rope(&self.config.rope), local: rope(&self.config.local_rope) };
-        Ok(KvCache::new(self.config.layers, self.config.kv_size(), positions, ropes))
+        Ok(KvCache::new(self.cache, (self.config.layers, self.config.kv_size()), positions, ropes))
     }
 
     /// Runs `tokens` at the positions after those in `cache` and returns the hidden states after

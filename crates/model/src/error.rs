@@ -2,7 +2,7 @@
 
 use apr_format::FormatError;
 use apr_kernel::KernelError;
-use apr_tensor::{DType, TensorError};
+use apr_tensor::{DType, EncodeError, TensorError};
 
 /// A model that cannot be described, loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +122,30 @@ pub enum ModelError {
         /// Tokens to go with them.
         tokens: usize,
     },
+    /// A type of cache whose blocks the heads do not fill.
+    #[error(
+        "a cache of {cache} needs heads of whole blocks of {block} elements, the model's have {head_dim}; use --cache f32 or f16"
+    )]
+    CacheHeads {
+        /// The type.
+        cache: &'static str,
+        /// Elements of a head.
+        head_dim: usize,
+        /// Elements of a block.
+        block: usize,
+    },
+    /// Keys or values that a type of cache does not hold.
+    #[error(
+        "layer {layer}: keys or values do not fit a cache of {cache} ({source}); use --cache f32"
+    )]
+    CacheRange {
+        /// The type.
+        cache: &'static str,
+        /// The layer.
+        layer: usize,
+        /// Why.
+        source: EncodeError,
+    },
     /// The file could not be read.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -158,6 +182,8 @@ impl ModelError {
             | Self::Token { .. }
             | Self::TooLong { .. }
             | Self::Sequences { .. }
+            | Self::CacheHeads { .. }
+            | Self::CacheRange { .. }
             | Self::Tensor(_) => None,
         }
     }

@@ -20,7 +20,7 @@ mod survey;
 mod weights;
 
 pub use arch::{ARCHS, Arch, DerivedKind, Form, Param, Part, RowOrder, TensorRole};
-pub use cache::KvCache;
+pub use cache::{CacheType, KvCache};
 pub use census::{Census, DerivedTensor, Naming, PlacedTensor};
 pub use config::{Experts, ModelConfig, Residual, RopeConfig, RopeScaling, Window};
 pub use decoder::Decoder;

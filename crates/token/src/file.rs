@@ -1,14 +1,28 @@
 //! The parts of a `tokenizer.json` that the `tokenizers` crate does not hand out.
 
 use crate::TokenError;
+use crate::pipeline::{Pipeline, part};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
+use tokenizers::models::bpe::{BPE, Vocab as BpeVocab};
+use tokenizers::{AddedToken, DecoderWrapper, PostProcessorWrapper, Tokenizer as Inner};
 
 /// A `tokenizer.json` of a BPE, borrowing from its text.
 #[derive(Deserialize)]
 pub(crate) struct File<'a> {
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
+    #[serde(default)]
+    decoder: Value,
     #[serde(borrow, default)]
     pub(crate) added_tokens: Vec<Added<'a>>,
     #[serde(borrow)]
@@ -27,12 +41,28 @@ pub(crate) struct Added<'a> {
     pub(crate) lstrip: bool,
     #[serde(default)]
     pub(crate) rstrip: bool,
+    single_word: Option<bool>,
+    normalized: Option<bool>,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct Bpe<'a> {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    dropout: Option<f32>,
+    #[serde(default)]
+    unk_token: Option<String>,
     #[serde(default)]
     continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    fuse_unk: Option<bool>,
+    #[serde(default)]
+    byte_fallback: Option<bool>,
+    #[serde(default)]
+    ignore_merges: Option<bool>,
     #[serde(borrow)]
     pub(crate) vocab: Vocab<'a>,
     #[serde(borrow)]
@@ -74,6 +104,70 @@ impl<'a> File<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl File<'_> {
+    /// The tokenizer, in the memory and the time that it needs: the `tokenizers` crate would keep
+    /// a copy of the whole text while it finds out what kind of model it is. None where the text
+    /// is not plainly a BPE; the crate then says what it is, or what is wrong with it.
+    pub(crate) fn tokenizer(self) -> Option<Inner> {
+        let plain = self.model.kind.as_deref() == Some("BPE")
+            && self.version.as_deref() == Some("1.0")
+            && !self.model.merges.iter().any(|Merge(left, _)| left.starts_with("#version"));
+        if !plain {
+            return None;
+        }
+        let added: Option<Vec<AddedToken>> =
+            self.added_tokens.iter().map(Added::as_added).collect();
+        let mut inner = Inner::new(self.model.build()?);
+        let pipeline = Pipeline::from_json(self.normalizer, self.pre_tokenizer).ok()?;
+        inner.with_normalizer(pipeline.normalizer).ok()?;
+        inner.with_pre_tokenizer(pipeline.pre_tokenizer);
+        let post_processor: Option<PostProcessorWrapper> = part(self.post_processor).ok()?;
+        inner.with_post_processor(post_processor);
+        inner.with_decoder(part::<Option<DecoderWrapper>>(self.decoder).ok()?);
+        inner.add_tokens(added?).ok()?;
+        Some(inner)
+    }
+}
+
+impl Added<'_> {
+    fn as_added(&self) -> Option<AddedToken> {
+        let token = AddedToken::from(self.content.to_string(), self.special);
+        Some(
+            token
+                .single_word(self.single_word?)
+                .normalized(self.normalized?)
+                .lstrip(self.lstrip)
+                .rstrip(self.rstrip),
+        )
+    }
+}
+
+impl Bpe<'_> {
+    fn build(self) -> Option<BPE> {
+        let vocab = self.vocab.0.into_iter().map(|(token, id)| (token.into_owned(), id));
+        let merges = self.merges.into_iter();
+        let merges = merges.map(|Merge(left, right)| (left.into_owned(), right.into_owned()));
+        let mut builder = BPE::builder()
+            .vocab_and_merges(vocab.collect::<BpeVocab>(), merges.collect())
+            .fuse_unk(self.fuse_unk.unwrap_or_default())
+            .byte_fallback(self.byte_fallback.unwrap_or_default())
+            .ignore_merges(self.ignore_merges.unwrap_or_default());
+        if let Some(dropout) = self.dropout {
+            builder = builder.dropout(dropout);
+        }
+        if let Some(token) = self.unk_token {
+            builder = builder.unk_token(token);
+        }
+        if let Some(prefix) = self.continuing_subword_prefix {
+            builder = builder.continuing_subword_prefix(prefix);
+        }
+        if let Some(suffix) = self.end_of_word_suffix {
+            builder = builder.end_of_word_suffix(suffix);
+        }
+        builder.build().ok()
     }
 }
 

@@ -37,10 +37,15 @@ impl Tokenizer {
     /// When the text is not a tokenizer.
     pub fn from_json(json: &str) -> Result<Self, TokenError> {
         // What else is wrong with a text, the `tokenizers` crate says.
-        if let Ok(file) = File::parse(json) {
-            file.check_merges()?;
-        }
-        let mut inner = Inner::from_str(json).map_err(TokenError::Load)?;
+        let known = match File::parse(json) {
+            Ok(file) => {
+                file.check_merges()?;
+                file.tokenizer()
+            }
+            Err(_) => None,
+        };
+        let mut inner =
+            known.map_or_else(|| Inner::from_str(json).map_err(TokenError::Load), Ok)?;
         // Both would change the tokens of a text behind the caller's back.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(TokenError::Load)?;
@@ -144,6 +149,46 @@ mod tests {
             assert_eq!(pieces, tokenizer.decode(cut).unwrap());
             assert!(pieces.ends_with(char::REPLACEMENT_CHARACTER));
         }
+    }
+
+    #[test]
+    fn a_tokenizer_is_what_the_tokenizers_crate_reads() {
+        for model in ["tiny-llama", "tiny-qwen2", "tiny-gpt2"] {
+            let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/models");
+            let json = fs::read_to_string(format!("{models}/{model}/tokenizer.json")).unwrap();
+            assert_same(&json);
+            for (from, to) in [
+                ("\"byte_fallback\":false", "\"byte_fallback\":true"),
+                ("\"ignore_merges\":false", "\"ignore_merges\":true"),
+                ("\"fuse_unk\":false", "\"fuse_unk\":true"),
+                ("\"dropout\":null", "\"dropout\":0.5"),
+                ("\"unk_token\":null", "\"unk_token\":\"a\""),
+                ("\"end_of_word_suffix\":null", "\"end_of_word_suffix\":\"</w>\""),
+                ("\"rstrip\":false", "\"rstrip\":true"),
+                ("\"single_word\":false", "\"single_word\":true"),
+                ("\"normalized\":false", "\"normalized\":true"),
+            ] {
+                let compact = serde_json::from_str::<serde_json::Value>(&json).unwrap();
+                let compact = compact.to_string();
+                let changed = compact.replace(from, to);
+                assert_same(&changed);
+            }
+        }
+    }
+
+    /// Compares with what the crate reads by itself.
+    fn assert_same(json: &str) {
+        let file = File::parse(json).unwrap().tokenizer().expect("a plain BPE");
+        let theirs = Inner::from_str(json).unwrap();
+        let value = |inner: &Inner| -> serde_json::Value {
+            let mut value: serde_json::Value =
+                serde_json::from_str(&inner.to_string(false).unwrap()).unwrap();
+            // Both are set aside by `from_json`.
+            value["padding"].take();
+            value["truncation"].take();
+            value
+        };
+        assert!(value(&file) == value(&theirs), "{}", &json[..200]);
     }
 
     #[test]

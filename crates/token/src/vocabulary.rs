@@ -102,8 +102,7 @@ impl Vocabulary {
         let (pipeline, decoder, builder) = match &self.kind {
             VocabularyKind::ByteLevel { pre, merges } => {
                 let split = Split::named(pre)?;
-                let merges = parse_merges(&vocab, merges)?;
-                let builder = BPE::builder().vocab_and_merges(vocab, merges);
+                let builder = BPE::builder().vocab_and_merges(vocab, self.split_merges(merges)?);
                 (
                     split.pipeline()?,
                     byte_level_decoder(),
@@ -114,7 +113,7 @@ impl Vocabulary {
                 self.same_length("scores", scores.len())?;
                 let merges = match merges.as_slice() {
                     [] => merges_of_scores(&vocab, self.used(), scores)?,
-                    merges => parse_merges(&vocab, merges)?,
+                    merges => self.split_merges(merges)?,
                 };
                 let builder = BPE::builder().vocab_and_merges(vocab, merges);
                 let builder = builder.byte_fallback(true).fuse_unk(true);
@@ -126,7 +125,8 @@ impl Vocabulary {
             None => builder,
         };
         let Pipeline { normalizer, pre_tokenizer } = pipeline;
-        let mut inner = Inner::new(builder.build().map_err(TokenError::Load)?);
+        let bpe = builder.build().map_err(|error| self.wrong_merge(TokenError::Load(error)))?;
+        let mut inner = Inner::new(bpe);
         inner.with_normalizer(normalizer).map_err(TokenError::Load)?;
         inner.with_pre_tokenizer(pre_tokenizer);
         inner.with_decoder(Some(part::<tokenizers::DecoderWrapper>(decoder)?));
@@ -154,6 +154,33 @@ impl Vocabulary {
             vocab.insert(token.to_string(), id).map_or(Ok(()), |first| Err(twice(first)))?;
         }
         Ok(vocab)
+    }
+
+    /// The merges as the `tokenizers` crate takes them. Whether their tokens exist, it finds itself;
+    /// that none makes a token longer than all tokens, it relies on.
+    fn split_merges(&self, merges: &[String]) -> Result<Merges, TokenError> {
+        let longest = self.used().map(|(_, token, _)| token.len()).max().unwrap_or_default();
+        let split = |(index, merge): (usize, &String)| {
+            parts(merge)
+                .filter(|(left, right)| left.len().saturating_add(right.len()) <= longest)
+                .map(|(left, right)| (left.to_owned(), right.to_owned()))
+                .ok_or_else(|| TokenError::Merge { index, merge: merge.clone() })
+        };
+        merges.iter().enumerate().map(split).collect()
+    }
+
+    /// The first merge whose parts or whole are no tokens; `other` if there is none.
+    fn wrong_merge(&self, other: TokenError) -> TokenError {
+        let Ok(vocab) = self.vocab() else { return other };
+        let (VocabularyKind::ByteLevel { merges, .. }
+        | VocabularyKind::SentencePiece { merges, .. }) = &self.kind;
+        let known = |merge: &str| {
+            let (left, right) = parts(merge)?;
+            let tokens = [left, right, &[left, right].concat()];
+            tokens.iter().all(|token| vocab.contains_key(*token)).then_some(())
+        };
+        let wrong = merges.iter().enumerate().find(|(_, merge)| known(merge).is_none());
+        wrong.map_or(other, |(index, merge)| TokenError::Merge { index, merge: merge.clone() })
     }
 
     /// Id, text and type of the tokens that can occur.
@@ -244,23 +271,9 @@ fn byte_level_decoder() -> Value {
     json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true})
 }
 
-/// Merges whose parts and whole are tokens: the `tokenizers` crate relies on it.
-fn parse_merges(vocab: &Vocab, merges: &[String]) -> Result<Merges, TokenError> {
-    let mut whole = String::new();
-    let mut parse = |(index, merge): (usize, &String)| {
-        // The first part is at least one character, which may be a space.
-        let first = merge.chars().next().map_or(0, char::len_utf8);
-        let at = merge.get(first..).and_then(|rest| rest.find(' ')).map(|at| at + first);
-        let parts = at.and_then(|at| Some((merge.get(..at)?, merge.get(at + 1..)?)));
-        let known = |token: &str| vocab.contains_key(token);
-        parts
-            .filter(|(left, right)| {
-                whole.clear();
-                whole.extend([*left, *right]);
-                known(left) && known(right) && known(&whole)
-            })
-            .map(|(left, right)| (left.to_owned(), right.to_owned()))
-            .ok_or_else(|| TokenError::Merge { index, merge: merge.clone() })
-    };
-    merges.iter().enumerate().map(&mut parse).collect()
+/// The two tokens of a merge. The first one is at least one character, which may be a space.
+fn parts(merge: &str) -> Option<(&str, &str)> {
+    let first = merge.chars().next().map_or(0, char::len_utf8);
+    let at = merge.get(first..)?.find(' ')?.checked_add(first)?;
+    Some((merge.get(..at)?, merge.get(at + 1..)?))
 }

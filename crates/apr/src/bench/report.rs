@@ -48,6 +48,8 @@ pub struct Bench {
     /// Bytes of weights that a generated token reads: its share where sequences are generated
     /// together.
     pub weight_bytes_per_token: u64,
+    /// How keys and values are stored.
+    pub cache: &'static str,
     /// Bytes of keys and values that a generated token reads, on average.
     pub cache_bytes_per_token: u64,
     /// Both together.
@@ -149,10 +151,11 @@ impl fmt::Display for Bench {
             self.first_token_seconds, self.prompt_tokens
         );
         let bytes = format!(
-            "{}   ({} of weights, {} of cache)",
+            "{}   ({} of weights, {} of cache in {})",
             units::bytes(self.bytes_per_token),
             units::bytes(self.weight_bytes_per_token),
-            units::bytes(self.cache_bytes_per_token)
+            units::bytes(self.cache_bytes_per_token),
+            self.cache
         );
         let peak = self.peak_memory_bytes.map_or("unknown".to_owned(), units::bytes);
         for (what, value) in [

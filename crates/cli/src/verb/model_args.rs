@@ -1,6 +1,6 @@
 //! Arguments of every verb that runs a model.
 
-use apr::{Error, LoadOptions, Recipe};
+use apr::{CacheType, Error, LoadOptions, Recipe};
 use clap::Args;
 use std::env;
 
@@ -55,6 +55,9 @@ pub(crate) struct MachineArgs {
     /// Compare every tensor with the hash in the file before running
     #[arg(long)]
     verify: bool,
+    /// How keys and values are stored: f32, f16 or q8_0; the shorter ones change the last digits
+    #[arg(long, value_name = "TYPE", default_value = CacheType::F32.name(), value_parser = cache_type)]
+    cache: CacheType,
 }
 
 impl MachineArgs {
@@ -64,7 +67,13 @@ impl MachineArgs {
             threads: self.threads,
             kernels: forced_kernels(),
             verify: self.verify,
+            cache: self.cache,
             profile: false,
         }
     }
+}
+
+fn cache_type(name: &str) -> Result<CacheType, String> {
+    let known = || CacheType::ALL.map(CacheType::name).join(", ");
+    CacheType::named(name).ok_or_else(|| format!("there are {}", known()))
 }

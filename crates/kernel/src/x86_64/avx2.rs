@@ -5,6 +5,7 @@
 
 mod bf16;
 mod cache;
+mod cache_q8_0;
 mod exp;
 mod f16;
 mod f32;
@@ -60,6 +61,7 @@ pub(crate) const AVX2: Kernels = Kernels {
     gelu_tanh: exp::gelu_tanh,
     cache_f32: cache::F32,
     cache_f16: cache::F16,
+    cache_q8_0: cache_q8_0::Q8_0,
     ..SCALAR
 };
 

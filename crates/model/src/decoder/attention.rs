@@ -73,7 +73,7 @@ impl Decoder {
             }
         }
         let timer = self.profile.time(Operation::Cache);
-        rows.store(index, key, value);
+        rows.store(self.kernels, index, (key, value))?;
         drop(timer);
         attended.resize(query.len(), 0.0);
         self.attend(index, rows, query, attended);

@@ -1,6 +1,7 @@
 //! Which token of which sequence a row belongs to.
 
-use crate::KvCache;
+use crate::{KvCache, ModelError};
+use apr_kernel::Kernels;
 use std::ops::Range;
 
 /// The tokens that go through the model together: as many of each sequence, one sequence after
@@ -28,12 +29,19 @@ impl<'a, 'c> Rows<'a, 'c> {
     }
 
     /// Writes the keys and values of all rows, `[rows, kv_size]`, of a layer.
-    pub(super) fn store(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
+    ///
+    /// # Errors
+    /// When the cache's type does not hold them.
+    pub(super) fn store(
+        &mut self,
+        kernels: &Kernels,
+        layer: usize,
+        (keys, values): (&[f32], &[f32]),
+    ) -> Result<(), ModelError> {
         let len = keys.len() / self.caches.len();
         let rows = keys.chunks_exact(len).zip(values.chunks_exact(len));
-        for (cache, (keys, values)) in self.caches.iter_mut().zip(rows) {
-            cache.store(layer, keys, values);
-        }
+        let mut caches = self.caches.iter_mut().zip(rows);
+        caches.try_for_each(|(cache, rows)| cache.store(kernels, layer, rows))
     }
 
     /// Counts the rows as filled.
