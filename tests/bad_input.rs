@@ -189,9 +189,9 @@ fn bad_folders(folder: &Path) -> Vec<BadInput> {
     ]
 }
 
-/// Verbs that read the header alone have no argument but the model.
+/// Verbs that know no model have no argument but the file, or are about bytes and values alone.
 fn is_accepted(reader: &[&str], accepted_by: &[&str]) -> bool {
-    reader.len() == 2 && accepted_by.contains(&reader[0])
+    (reader.len() == 2 || reader[0] == "hex") && accepted_by.contains(&reader[0])
 }
 
 fn edit_config(folder: &Path, edit: impl FnOnce(&mut Value)) {

@@ -3,7 +3,7 @@
 use crate::checkpoints::{SafeTensors, StoredTensor, copy_model, split_into_shards};
 use crate::harness::{
     Forged, Golden, Imported, MODELS, PROMPTS, apr, assert_described, failure, heldout, json,
-    model, relabel, stdout, text,
+    model, relabel, stdout, text, verbs,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,17 +12,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
-
-/// The verbs that the program has.
-fn verbs() -> Vec<String> {
-    let help = stdout(&["--help"]);
-    let list = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let names = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    let names: Vec<String> =
-        names.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect();
-    assert!(names.len() > 20 && names.iter().any(|name| name == "run"), "{help}");
-    names
-}
 
 /// A sound call of every verb.
 struct Calls {

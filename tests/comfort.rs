@@ -1,25 +1,10 @@
 //! What makes the command line pleasant: completions, manual, doctor, advice, exit codes.
 
-use crate::harness::{Imported, apr, assert_described, heldout, json, model, stdout, text};
+use crate::harness::{Imported, apr, assert_described, heldout, json, model, stdout, text, verbs};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-
-/// Every verb, as the help lists them.
-fn verbs() -> Vec<String> {
-    let help = stdout(&["--help"]);
-    let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let name = |line: &str| line.split_whitespace().next().map(str::to_owned);
-    let verbs: Vec<String> = list
-        .lines()
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(name)
-        .filter(|verb| verb != "help")
-        .collect();
-    assert!(verbs.len() > 12 && verbs.iter().any(|verb| verb == "import"), "{verbs:?}");
-    verbs
-}
 
 #[test]
 fn every_shell_gets_completions_of_every_verb() {

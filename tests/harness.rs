@@ -70,6 +70,21 @@ pub(crate) fn failure(args: &[&str]) -> String {
     stderr
 }
 
+/// Every verb, as the help lists them.
+pub(crate) fn verbs() -> Vec<String> {
+    let help = stdout(&["--help"]);
+    let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let name = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    let verbs: Vec<String> = list
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(name)
+        .filter(|verb| verb != "help")
+        .collect();
+    assert!(verbs.len() > 20 && verbs.iter().any(|verb| verb == "import"), "{verbs:?}");
+    verbs
+}
+
 /// An import in a folder of its own.
 pub(crate) struct Imported {
     pub(crate) folder: TempDir,

@@ -9,6 +9,7 @@
 mod architectures;
 mod bad_input;
 mod bench;
+mod bit_rot;
 mod caches;
 mod checkpoints;
 mod checks;

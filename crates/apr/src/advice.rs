@@ -32,6 +32,7 @@ const LOOKALIKES: [(&[u8], &str); 5] = [
 impl Error {
     /// The next step, if there is an obvious one.
     #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most errors say all there is to say")]
     pub fn advice(&self) -> Option<String> {
         match self {
             Self::Format(FormatError::Io { path, source }) | Self::Io { path, source } => {

@@ -109,14 +109,15 @@ impl KernelParity {
     fn new(kernels: &'static str, found: &[f32], expected: &[f32], vocab: usize) -> Self {
         let largest = expected.iter().fold(0.0_f32, |max, logit| max.max(logit.abs()));
         let pairs = found.iter().zip(expected);
-        // What is not a number is no match.
+        // What is not a number is no match, whatever follows.
         let difference = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
-        let max_difference = difference.fold(
-            0.0,
-            |max: f64, difference| {
-                if difference <= max { max } else { difference }
-            },
-        );
+        let max_difference =
+            difference.fold(
+                0.0,
+                |max: f64, difference| {
+                    if max.is_nan() || difference <= max { max } else { difference }
+                },
+            );
         let rows = || found.chunks(vocab).zip(expected.chunks(vocab));
         let same = rows().filter(|(a, b)| argmax(a) == argmax(b)).count();
         let relative_difference = max_difference / f64::from(largest);

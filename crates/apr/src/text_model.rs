@@ -45,6 +45,8 @@ impl TextModel {
         options: &LoadOptions,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
+        // Of several missing parts the one that says what the model is comes first.
+        checkpoint.config()?;
         let tokenizer = checkpoint.tokenizer()?;
         let Loaded { decoder, .. } = load(checkpoint, options, progress)?;
         Ok(Self { decoder, tokenizer, path: checkpoint.path().to_path_buf(), draft: None })

@@ -114,6 +114,7 @@ pub(crate) fn open(path: &Path) -> Result<(SharedBytes, OpenFile), FormatError> 
 /// with SIGBUS without a word: a mapped file became shorter, or cannot be read from its disk. Only
 /// for programs, since it replaces the process's handler of this signal.
 #[cfg(unix)]
+#[expect(clippy::as_conversions, reason = "the system takes the handler's address as a number")]
 pub fn explain_bus_errors() {
     let handler: extern "C" fn(libc::c_int) = on_bus_error;
     // SAFETY: the handler calls nothing but `write` and `_exit`, which a handler may call at any
