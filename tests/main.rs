@@ -18,6 +18,7 @@ mod comfort;
 mod conversion;
 mod crash;
 mod defect;
+mod dependencies;
 mod encoders;
 mod eval;
 mod export;

@@ -7,7 +7,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Overwrites a byte in place, with the same byte.
 fn touch(path: &Path) {
@@ -44,15 +44,32 @@ fn a_file_that_is_replaced_under_its_name_did_not_change() {
     source.check_unchanged().unwrap();
 }
 
-/// A measurement that takes longer than any test waits.
-fn endless(file: &Path, flags: &[&str]) -> Child {
+/// A measurement that has opened its model.
+fn measurement(file: &Path, iterations: &str, flags: &[&str]) -> Child {
     let child = Command::new(env!("CARGO_BIN_EXE_apr"))
-        .args(["bench", text(file), "--iterations", "1000000", "--gen-tokens", "8"])
+        .args(["bench", text(file), "--iterations", iterations, "--gen-tokens", "8"])
         .args(flags)
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let held = format!("/proc/{}/fd", child.id());
+    let file = file.canonicalize().unwrap();
+    let is_open = || {
+        let entries = fs::read_dir(&held).unwrap();
+        entries.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|path| path == file))
+    };
+    let start = Instant::now();
+    while !is_open() {
+        assert!(start.elapsed() < Duration::from_secs(60), "the model is not opened");
+        sleep(Duration::from_millis(1));
+    }
+    child
+}
+
+/// A measurement that takes longer than any test waits, in its midst.
+fn endless(file: &Path, flags: &[&str]) -> Child {
+    let child = measurement(file, "1000000", flags);
     sleep(Duration::from_secs(2));
     child
 }
@@ -73,15 +90,7 @@ fn a_file_that_becomes_shorter_ends_the_process_with_a_reason() {
 fn a_file_that_changes_takes_the_success_from_what_was_computed() {
     for flags in [&[][..], &["--json"]] {
         let stored = Imported::new("tiny-llama", None);
-        let call = ["bench", text(&stored.file), "--iterations", "600", "--gen-tokens", "16"];
-        let child = Command::new(env!("CARGO_BIN_EXE_apr"))
-            .args(call)
-            .args(flags)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        sleep(Duration::from_millis(500));
+        let child = measurement(&stored.file, "50", flags);
         touch(&stored.file);
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
