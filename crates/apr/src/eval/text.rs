@@ -31,8 +31,8 @@ impl EvalText {
 impl Default for EvalText {
     fn default() -> Self {
         Self {
-            name: "Declaration of Independence, Gettysburg Address, Bill of Rights".to_owned(),
-            source: Some("United States of America, 1776, 1863, 1791; public domain"),
+            name: "A Small Primer".to_owned(),
+            source: Some("written for apr; as free as apr itself, MIT or Apache 2.0"),
             text: include_str!("default.txt").to_owned(),
         }
     }
