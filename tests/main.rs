@@ -36,6 +36,7 @@ mod observe;
 mod profile;
 mod quality;
 mod recipes;
+mod report;
 mod speculation;
 mod tour;
 mod trace;
