@@ -106,7 +106,7 @@ fn assert_statistics(found: &Value, values: &[f64]) {
 }
 
 fn assert_bars(found: &Value, values: &[f64], (min, max): (f64, f64)) {
-    let mut bars = [0_u64; 64];
+    let mut bars = vec![0_u64; 64];
     for value in values {
         bars[(((value - min) / (max - min) * 64.0) as usize).min(63)] += 1;
     }
@@ -242,15 +242,28 @@ fn without_the_source_a_page_has_the_certificates_of_the_file() {
 #[test]
 fn every_format_is_held_against_every_other() {
     let imported = Imported::new("tiny-gpt2", Some("int8"));
-    let gguf = imported.folder.path().join("model.gguf");
-    stdout(&["convert", imported.path(), "-o", text(&gguf)]);
+    let [converted, gguf] = ["converted", "direct"]
+        .map(|name| imported.folder.path().join(name).with_extension("gguf"));
     let folder = model("tiny-gpt2");
-    for (file, against) in [(&gguf, &folder), (&gguf, &imported.file), (&imported.file, &gguf)] {
+    stdout(&["convert", imported.path(), "-o", text(&converted)]);
+    stdout(&["import", text(&folder), "--quantize", "q4_0", "-o", text(&gguf)]);
+    for (file, against) in [(&gguf, &folder), (&converted, &imported.file)] {
         let page = Page::of(&[text(file), "--against", text(against), "--no-eval"]);
         assert_eq!(page.document["verdict"]["status"], "proven", "{}", page.document["verdict"]);
         let compared =
             |tensor: &&Value| !tensor["certificate"].is_null() && !tensor["before"].is_null();
         assert_eq!(page.tensors().iter().filter(compared).count(), page.tensors().len());
+    }
+    // What was made of a file was not made of that file's source; how far it is from it is known.
+    let pair = [text(&converted), "--against", text(&folder), "--no-eval"];
+    let (document, stderr) = not_proven(&pair);
+    assert!(stderr.contains("another source"), "{stderr}");
+    let direct = Page::of(&[imported.path(), "--against", text(&folder), "--no-eval"]);
+    for tensor in array(&document["tensors"]) {
+        let role =
+            |other: &&Value| other["role"] == tensor["role"] && other["layer"] == tensor["layer"];
+        let expected = direct.tensors().iter().find(role).unwrap();
+        assert_eq!(tensor["certificate"], expected["certificate"], "{}", tensor["name"]);
     }
     // A file that is nothing but its source, transposed matrices and all: no error anywhere.
     let page = Page::of(&[text(&folder), "--against", text(&folder), "--no-eval"]);
@@ -413,7 +426,8 @@ fn an_unknown_architecture_is_described_by_its_names() {
             assert_eq!(tensor["certificate"]["max_error"], 0.0, "{tensor}");
             assert_eq!(tensor["before"], tensor["statistics"]);
         }
-        let args = [&["report"], &pair[..], &["--text", text(&heldout()), "-o"]].concat();
+        let heldout = heldout();
+        let args = [&["report"], &pair[..], &["--text", text(&heldout), "-o"]].concat();
         let target = folder.path().join("page.html");
         assert!(failure(&[&args[..], &[text(&target)]].concat()).contains("not supported"));
         assert!(!target.exists());
@@ -527,7 +541,7 @@ fn nothing_but_a_page_is_replaced() {
 fn pages_of_the_shipped_models_and_of_many_tensors_are_small() {
     for name in MODELS {
         let folder = model(name);
-        let page = Page::of(&[text(&folder), "--against", text(&folder)]);
+        let page = Page::of(&[text(&folder), "--against", text(&folder), "--no-eval"]);
         assert_loads_nothing(&page.html);
         assert!(page.html.len() < 400_000, "{name}: {} bytes", page.html.len());
     }
@@ -538,7 +552,9 @@ fn pages_of_the_shipped_models_and_of_many_tensors_are_small() {
         dtype: "F32".to_owned(),
         shape: vec![64, 64],
         bytes: (0..4096_u32)
-            .flat_map(|i| (((i * 2_654_435_761_u32.wrapping_add(at)) % 9973) as f32).to_le_bytes())
+            .flat_map(|i| {
+                (((i.wrapping_mul(2_654_435_761).wrapping_add(at)) % 9973) as f32).to_le_bytes()
+            })
             .collect(),
     };
     SafeTensors { tensors: (0..400).map(tensor).collect() }.write(&path);
@@ -551,8 +567,9 @@ fn pages_of_the_shipped_models_and_of_many_tensors_are_small() {
 fn what_is_printed_reads_at_a_glance() {
     let imported = Imported::new("tiny-llama", Some("int4"));
     let page = imported.folder.path().join("page.html");
-    let source = model("tiny-llama");
-    let said = stdout(&["report", imported.path(), "--against", text(&source), "-o", text(&page)]);
+    let (source, heldout) = (model("tiny-llama"), heldout());
+    let pair = ["report", imported.path(), "--against", text(&source), "--text", text(&heldout)];
+    let said = stdout(&[&pair[..], &["-o", text(&page)]].concat());
     for part in
         ["model.apr (llama, int4)", "1,967,808 parameters", "PROVEN", "perplexity", text(&page)]
     {

@@ -292,7 +292,9 @@ function matches(tensor, typed) {
   const certificate = tensor.certificate;
   const text = [tensor.name, tensor.role, tensor.dtype, tensor.hash, certificate?.source_dtype, certificate?.source_hash, tensor.layer === null ? "" : `layer ${tensor.layer}`];
   const whole = text.join("\n").toLowerCase();
-  return typed.toLowerCase().split(/\s+/).every((word) => whole.includes(word));
+  // A number is meant as a whole: 1 is neither in layer 10 nor in BF16.
+  const has = (word) => /^\d{1,5}$/.test(word) ? new RegExp(`(?<![0-9a-z_])${word}(?![0-9a-z_])`).test(whole) : whole.includes(word);
+  return typed.toLowerCase().split(/\s+/).every(has);
 }
 
 function listTensors() {
