@@ -193,9 +193,33 @@ fn divergence(
 
 /// The name of a model without its folders; of one in the hub's cache, that of the hub.
 fn name(path: &Path) -> String {
-    let parts = path.components().rev().map(|part| part.as_os_str().to_string_lossy());
-    let of_hub = parts.filter_map(|part| Some(part.strip_prefix("models--")?.replace("--", "/")));
-    let whole = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    let file = path.file_name().or_else(|| whole.file_name()).unwrap_or(path.as_os_str());
-    of_hub.last().unwrap_or_else(|| file.to_string_lossy().into_owned())
+    let of_hub = || {
+        let snapshots = path.parent().filter(|folder| folder.ends_with("snapshots"))?;
+        let model = snapshots.parent()?.file_name()?.to_string_lossy();
+        Some(model.strip_prefix("models--")?.replacen("--", "/", 1))
+    };
+    let of_file = || {
+        let whole = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let file = path.file_name().or_else(|| whole.file_name()).unwrap_or(path.as_os_str());
+        file.to_string_lossy().into_owned()
+    };
+    of_hub().unwrap_or_else(of_file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_named_without_their_folders() {
+        for (path, expected) in [
+            ("/home/someone/tiny.apr", "tiny.apr"),
+            ("models/tiny-llama/", "tiny-llama"),
+            ("/cache/models--Org--Some--Name/snapshots/0123abcd", "Org/Some--Name"),
+            ("/cache/models--Org--Name/snapshots/0123abcd/q4.gguf", "q4.gguf"),
+        ] {
+            assert_eq!(name(Path::new(path)), expected);
+        }
+        assert_ne!(name(Path::new(".")), ".");
+    }
 }
