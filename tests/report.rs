@@ -274,6 +274,33 @@ fn every_format_is_held_against_every_other() {
     }
 }
 
+/// Stacked experts beside single ones, norms that are stored with one added, texts of 64 tokens.
+#[test]
+fn files_that_store_the_same_otherwise_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["mixtral", "gemma3"] {
+        let source = model("../architectures").join(name);
+        let gguf = folder.path().join(name).with_extension("gguf");
+        stdout(&["import", text(&source), "-o", text(&gguf)]);
+        let page = Page::of(&[text(&gguf), "--against", text(&source)]);
+        assert_eq!(page.document["verdict"]["status"], "proven");
+        let divergence = &page.document["divergence"];
+        assert_eq!(divergence["window"], 64, "{}", page.document["remarks"]);
+        assert!(float(&divergence["divergence"]["mean_kl"]) < 1e-6, "{divergence}");
+        let published = Page::of(&[text(&source), "--against", text(&gguf), "--no-eval"]);
+        assert_eq!(published.document["verdict"]["status"], "proven");
+        let expected = SafeTensors::read(&source.join("model.safetensors"));
+        assert_eq!(published.tensors().len(), expected.tensors.len());
+        assert_eq!(published.tensors().len() > page.tensors().len(), name == "mixtral");
+        for tensor in published.tensors() {
+            assert_eq!(tensor["certificate"]["max_error"], 0.0, "{tensor}");
+            let (before, after) = (&tensor["before"], &tensor["statistics"]);
+            assert_eq!((&before["min"], &before["max"]), (&after["min"], &after["max"]));
+            assert_eq!(tensor["histogram"]["before"], tensor["histogram"]["bins"]);
+        }
+    }
+}
+
 #[test]
 fn the_divergence_is_that_of_eval() {
     let imported = Imported::new("tiny-qwen2", Some("int4"));

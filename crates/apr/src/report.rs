@@ -35,8 +35,8 @@ pub struct ReportOptions<'a> {
     pub against: Option<&'a Checkpoint>,
     /// The text over which both are run.
     pub text: ReportText,
-    /// Tokens per window of the text.
-    pub window: usize,
+    /// Tokens per window of the text; without it 256, or fewer if the model holds no more.
+    pub window: Option<usize>,
     /// How to load the models.
     pub load: LoadOptions,
 }
@@ -56,7 +56,7 @@ pub enum ReportText {
 impl Default for ReportOptions<'_> {
     fn default() -> Self {
         let (text, load) = (ReportText::default(), LoadOptions::default());
-        Self { against: None, text, window: 256, load }
+        Self { against: None, text, window: None, load }
     }
 }
 

@@ -21,8 +21,9 @@ pub(super) fn divergence(
 ) -> Result<ReportedDivergence, Error> {
     let model = TextModel::open(checkpoint, &options.load, progress)?;
     let reference = TextModel::open(against, &options.load, progress)?;
-    let reference = Some(Reference::Model(&reference));
-    let how = EvalOptions { window: options.window, reference, ..EvalOptions::default() };
+    let usual = EvalOptions { reference: Some(Reference::Model(&reference)), ..Default::default() };
+    let fitting = usual.window.min(model.decoder.config().max_positions);
+    let how = EvalOptions { window: options.window.unwrap_or(fitting), ..usual };
     let evaluation = evaluate(&model, text, &how, progress)?;
     let missing = || Error::Argument("the evaluation made no comparison".to_owned());
     let comparison = evaluation.reference.ok_or_else(missing)?;

@@ -22,9 +22,10 @@ pub(crate) struct Args {
     /// The text to run both over, UTF-8 [default: a text that comes with apr]
     #[arg(long, value_name = "FILE", requires = "against")]
     text: Option<PathBuf>,
-    /// Tokens per window of the text; every window is scored alone
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    window: usize,
+    /// Tokens per window of the text; every window is scored alone [default: 256, or what the
+    /// model holds]
+    #[arg(long, value_name = "N", requires = "against")]
+    window: Option<usize>,
     /// Do not run them over a text
     #[arg(long, conflicts_with = "text")]
     no_eval: bool,
