@@ -28,6 +28,8 @@ const READERS: &[&[&str]] = &[
     &["tree", "INPUT"],
     &["hex", "INPUT", "--header"],
     &["hex", "INPUT", "--tensor", "model.norm.weight", "--stats"],
+    &["report", "INPUT", "-o", "PAGE"],
+    &["report", "SOURCE", "--against", "INPUT", "--no-eval", "-o", "PAGE"],
 ];
 
 /// Those that need what `config.json` says.
@@ -52,6 +54,7 @@ impl Bench {
     fn arguments(&self, reader: &[&str], input: &Path) -> Vec<String> {
         let fill = |word: &&str| match *word {
             "INPUT" => text(input).to_owned(),
+            "PAGE" => text(&self.stored.folder.path().join("page.html")).to_owned(),
             "OUTPUT" => text(&self.target.path().join("out.apr")).to_owned(),
             "SOURCE" => text(&model("tiny-llama")).to_owned(),
             "STORED" => self.stored.path().to_owned(),
@@ -181,17 +184,18 @@ fn bad_folders(folder: &Path) -> Vec<BadInput> {
         bad(
             no_config,
             "config.json is missing",
-            &["inspect", "tensors", "validate", "trace", "tree", "hex"],
+            &["inspect", "tensors", "validate", "trace", "tree", "hex", "report"],
         ),
         bad(no_weights, "no model.safetensors", &[]),
         // A list of tensors is independent of what the model is.
-        bad(unknown, "FooForCausalLM", &["tensors", "tree", "hex"]),
+        bad(unknown, "FooForCausalLM", &["tensors", "tree", "hex", "report"]),
     ]
 }
 
 /// Verbs that know no model have no argument but the file, or are about bytes and values alone.
 fn is_accepted(reader: &[&str], accepted_by: &[&str]) -> bool {
-    (reader.len() == 2 || reader[0] == "hex") && accepted_by.contains(&reader[0])
+    (reader.len() == 2 || ["hex", "report"].contains(&reader[0]))
+        && accepted_by.contains(&reader[0])
 }
 
 fn edit_config(folder: &Path, edit: impl FnOnce(&mut Value)) {

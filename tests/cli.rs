@@ -30,7 +30,9 @@ impl Calls {
     fn all(&self) -> Vec<Vec<String>> {
         let (source, heldout) = (model("tiny-llama"), heldout());
         let output = self.target.path().join("model.apr");
+        let page = self.target.path().join("page.html");
         let (source, stored, output) = (text(&source), self.stored.path(), text(&output));
+        let page = text(&page);
         let calls: &[&[&str]] = &[
             &["import", source, "--quantize", "int4", "-o", output],
             &["import", source, "--quantize", "int4", "--plan"],
@@ -45,6 +47,8 @@ impl Calls {
             &["parity", stored, "--path", "cpu"],
             &["trace", stored],
             &["trace", stored, "--against", source],
+            &["report", stored, "-o", page],
+            &["report", stored, "--against", source, "--no-eval", "-o", page],
             &["inspect", source],
             &["inspect", stored],
             &["tensors", stored],

@@ -37,6 +37,7 @@ mod observe;
 mod profile;
 mod quality;
 mod recipes;
+mod report;
 mod speculation;
 mod tour;
 mod trace;

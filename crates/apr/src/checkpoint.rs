@@ -3,9 +3,9 @@
 
 use crate::{Error, Progress, hub};
 use apr_format::{Container, apr, gguf, open, open_header};
-use apr_model::{Arch, Census, ModelConfig, Naming, Survey};
+use apr_model::{Arch, Census, ModelConfig, ModelError, Naming, Survey};
 use apr_token::Tokenizer;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::fs;
 use std::io::ErrorKind;
@@ -121,7 +121,13 @@ impl Checkpoint {
     }
 
     fn from_gguf(path: PathBuf, container: Container) -> Result<Self, Error> {
-        let config = apr_model::hf_config(&container).map_err(Error::model(&path))?;
+        let config = match apr_model::hf_config(&container) {
+            // Refused by this name wherever the parameters are needed; its tensors can be shown.
+            Err(ModelError::UnknownArchitecture { name, .. }) if Arch::named(&name).is_none() => {
+                json!({ "model_type": name })
+            }
+            config => config.map_err(Error::model(&path))?,
+        };
         let template = container.metadata().get(crate::gguf::CHAT_TEMPLATE).and_then(Value::as_str);
         Ok(Self {
             config: Some(config),

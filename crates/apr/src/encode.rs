@@ -1,7 +1,7 @@
 //! Encoding of a tensor: part by part, each compared with its source while both are at hand, and
 //! written while the next one is encoded.
 
-use crate::proof::{Sums, certificate, check_shape, compare};
+use crate::proof::{Bounds, Sums, certificate, check_shape, compare};
 use crate::source::Source;
 use crate::{Error, Progress, units};
 use apr_format::{Certificate, FormatError, Writer};
@@ -87,7 +87,7 @@ fn encode_chunk(
             Error::Encode { path, tensor, source: error.offset_by(first * layout.row_elems()) }
         })?;
     }
-    compare(source, dtype, (bytes, first), &values)
+    compare(source, dtype, (bytes, first), &values, Bounds::Hold)
 }
 
 /// What is written next.

@@ -91,6 +91,9 @@ pub struct Comparison {
     /// the last bit of every value of its embeddings flipped, and, where the reference is a file,
     /// the logits rounded as there. What is not above this says nothing.
     pub noise_floor: Divergence,
+    /// The divergence of every scored position, in order.
+    #[serde(skip)]
+    pub(crate) by_position: Vec<f64>,
 }
 
 /// Scores `text` in windows that do not see each other.
@@ -284,6 +287,7 @@ impl<'a> Beside<'a> {
             reference_perplexity: (nll / self.positions.len() as f64).exp(),
             divergence: Divergence::of(&self.positions),
             noise_floor,
+            by_position: self.positions.iter().map(|position| position.kl).collect(),
         })
     }
 }

@@ -47,6 +47,7 @@ mod proof;
 mod provenance;
 mod qa;
 mod recipe;
+mod report;
 mod source;
 mod statistics;
 mod target;
@@ -87,6 +88,11 @@ pub use progress::{Progress, Step};
 pub use proof::{Exception, Proof, ProofFailure, ProvenTensor};
 pub use qa::{Gate, Qa, qa};
 pub use recipe::{RECIPES, Recipe, TypeOverride};
+pub use report::{
+    CertificateOrigin, KlRange, MetadataEntry, ModelReport, ReportContent, ReportOptions,
+    ReportText, ReportedCertificate, ReportedConfig, ReportedDivergence, ReportedHistogram,
+    ReportedTensor, SizeOfRole, SourceFile, Verdict, VerdictStatus, report,
+};
 pub use statistics::{Histogram, Statistics};
 pub use text_model::{LoadOptions, TextModel};
 pub use trace::{

@@ -25,6 +25,8 @@ pub enum Step {
     Check,
     /// Tensors of two files are compared; its unit is elements.
     Compare,
+    /// The values of tensors are described.
+    Describe,
     /// A text is scored; its unit is tokens.
     Evaluate,
 }
@@ -40,6 +42,7 @@ impl Step {
             Self::Prove => "proving",
             Self::Check => "checking hashes",
             Self::Compare => "comparing",
+            Self::Describe => "reading values",
             Self::Evaluate => "evaluating",
         }
     }

@@ -116,13 +116,31 @@ pub(crate) fn certify(source: &Source, stored: TensorView<'_>) -> Result<Certifi
     if source.is_kept_as(layout) && !source.has_bytes(stored.bytes()) {
         return Err(fail(source, ProofFailure::Copy { tensor: source.name().to_owned() }));
     }
+    compare_all(source, stored, Bounds::Hold)
+}
+
+/// Compares them the same way and refuses nothing that can be measured: an error past its bound
+/// makes a [`bound_share`](Certificate::bound_share) past 1, infinite where none is allowed.
+///
+/// # Errors
+/// When the shapes differ, or a value is not finite.
+pub(crate) fn measure(source: &Source, stored: TensorView<'_>) -> Result<Certificate, Error> {
+    check_shape(source, stored.layout())?;
+    compare_all(source, stored, Bounds::Measure)
+}
+
+fn compare_all(
+    source: &Source,
+    stored: TensorView<'_>,
+    bounds: Bounds,
+) -> Result<Certificate, Error> {
     let (source_hash, sums) = rayon::join(
         || source.hash(),
         || -> Result<Vec<Sums>, Error> {
             let compare = |rows: Range<usize>| {
                 let bytes = stored.row_bytes(rows.clone());
                 let bytes = bytes.map_err(Error::layout(source.path(), source.name()))?;
-                compare(source, stored.dtype(), (bytes, rows.start), &source.read(rows)?)
+                compare(source, stored.dtype(), (bytes, rows.start), &source.read(rows)?, bounds)
             };
             // The first error in the order of the tensor, whichever thread meets one first.
             let sums: Vec<_> = source.chunks().map(compare).collect();
@@ -259,22 +277,33 @@ fn fail(source: &Source, failure: ProofFailure) -> Error {
     Error::Proof { path: source.path().to_path_buf(), source: Box::new(failure) }
 }
 
+/// What happens to an element that is farther from its source than its type allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bounds {
+    /// It is an error.
+    Hold,
+    /// It is measured like the others.
+    Measure,
+}
+
 /// Compares the stored rows from `first` on with the values of the source.
 ///
 /// # Errors
-/// When an element is farther from its source than the type allows.
+/// When an element is farther from its source than the type allows and `bounds` are to hold, or
+/// is not a number.
 pub(crate) fn compare(
     source: &Source,
     dtype: DType,
     (stored, first): (&[u8], usize),
     expected: &[f32],
+    bounds: Bounds,
 ) -> Result<Sums, Error> {
     let mut found = vec![0.0; expected.len()];
     Kernels::best()
         .decode(dtype, stored, &mut found)
         .map_err(|error| Error::layout(source.path(), source.name())(error))?;
     let exact = source.dtype() == dtype;
-    let chunk = Chunk { expected, found: &found, exact };
+    let chunk = Chunk { expected, found: &found, exact, bounds };
     dtype.with_block(chunk).map_err(|(at, rule)| {
         let (_, cols) = source.rows_and_cols();
         let (tensor, index) = (source.name().to_owned(), first * cols + at);
@@ -296,6 +325,7 @@ struct Chunk<'a> {
     found: &'a [f32],
     /// Whether the type of the source is kept.
     exact: bool,
+    bounds: Bounds,
 }
 
 /// The first element that breaks a rule, and that rule.
@@ -317,12 +347,12 @@ impl<B: Block> Task for ChunkOf<'_, B> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        let Chunk { expected, found, exact } = self.0;
+        let Chunk { expected, found, exact, bounds } = self.0;
         let mut sums = Sums::default();
         let blocks = expected.chunks_exact(B::ELEMS).zip(found.chunks_exact(B::ELEMS));
         for (at, (expected, found)) in blocks.enumerate() {
             let bound = if exact { 0.0 } else { B::error_bound(expected) };
-            let rule = Rule { bound, keeps_zero: B::KEEPS_ZERO };
+            let rule = Rule { bound, keeps_zero: B::KEEPS_ZERO, bounds };
             let block = compare_block(expected, found, rule);
             sums = sums.merge(block.map_err(|within| (at * B::ELEMS + within, rule))?);
         }
@@ -337,6 +367,8 @@ struct Rule {
     bound: f32,
     /// Whether zeros stay zero.
     keeps_zero: bool,
+    /// Whether both are to hold.
+    bounds: Bounds,
 }
 
 /// Sums over a block, or the index of the first element that breaks a rule.
@@ -357,10 +389,11 @@ fn compare_block(expected: &[f32], found: &[f32], rule: Rule) -> Result<Sums, us
     let lost_zeros: u64 = lanes.lost_zeros.iter().sum();
     let lane = lanes.merged();
     // The maximum passes over a NaN, the sum does not.
-    if lane.max_error > bound || lane.error_power.is_nan() || (rule.keeps_zero && lost_zeros > 0) {
+    let broken = lane.max_error > bound || (rule.keeps_zero && lost_zeros > 0);
+    if lane.error_power.is_nan() || (broken && rule.bounds == Bounds::Hold) {
         return Err(first_wrong(expected, found, rule));
     }
-    let bound_share = if bound > 0.0 { lane.max_error / bound } else { 0.0 };
+    let bound_share = if lane.max_error > 0.0 { lane.max_error / bound } else { 0.0 };
     Ok(Sums { lane, bound, bound_share })
 }
 

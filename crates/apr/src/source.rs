@@ -1,7 +1,7 @@
 //! A source tensor as a new file will hold it: in single precision, rows by output, the rows in
 //! the file's order, experts stacked.
 
-use crate::statistics::AllFinite;
+use crate::statistics::{AllFinite, decoded, run_bytes};
 use crate::{Checkpoint, Error};
 use apr_format::{Container, Hash128, NewTensor};
 use apr_kernel::Kernels;
@@ -171,6 +171,21 @@ impl Source {
     pub(crate) fn hash(&self) -> Hash128 {
         let parts: Vec<&[u8]> = self.parts.iter().map(|part| part.view().bytes()).collect();
         Hash128::of_parts(&parts)
+    }
+
+    /// Its values in runs, in the order in which they are stored.
+    pub(crate) fn runs(&self) -> impl IndexedParallelIterator<Item = Vec<f32>> {
+        let (dtype, offset) = (self.dtype(), self.offset);
+        let parts = self.parts.iter();
+        let runs: Vec<&[u8]> =
+            parts.flat_map(|part| part.view().bytes().chunks(run_bytes(dtype))).collect();
+        runs.into_par_iter().map(move |run| {
+            let mut values = decoded(dtype, run);
+            if offset != 0.0 {
+                values.iter_mut().for_each(|value| *value += offset);
+            }
+            values
+        })
     }
 
     pub(crate) const fn transposed(&self) -> bool {

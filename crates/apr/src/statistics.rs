@@ -56,8 +56,13 @@ impl Statistics {
     /// Those of a tensor.
     pub(crate) fn of(view: TensorView<'_>) -> Self {
         let dtype = view.dtype();
+        Self::of_runs(runs(view).map(|run| decoded(dtype, run)))
+    }
+
+    /// Those of values that come in runs of a fixed length.
+    pub(crate) fn of_runs(runs: impl IndexedParallelIterator<Item = Vec<f32>>) -> Self {
         // In the order of the tensor, whichever thread is done first.
-        let parts: Vec<Moments> = runs(view).map(|run| Moments::of(&decoded(dtype, run))).collect();
+        let parts: Vec<Moments> = runs.map(|run| Moments::of(&run)).collect();
         parts.into_iter().fold(Moments::default(), Moments::merge).statistics()
     }
 
@@ -86,9 +91,17 @@ impl Histogram {
             return Self { entropy: 0.0, bins: vec![0; BINS] };
         };
         let dtype = view.dtype();
-        let count = |run: &[u8]| {
+        Self::between((min, max), runs(view).map(|run| decoded(dtype, run)))
+    }
+
+    /// That of values that come in runs, over a range that holds all of the finite ones.
+    pub(crate) fn between(
+        (min, max): (f64, f64),
+        runs: impl IndexedParallelIterator<Item = Vec<f32>>,
+    ) -> Self {
+        let count = |run: Vec<f32>| {
             let mut bins = vec![0_u64; BINS];
-            for value in decoded(dtype, run).into_iter().filter(|value| value.is_finite()) {
+            for value in run.into_iter().filter(|value| value.is_finite()) {
                 bins[bin(f64::from(value), min, max)] += 1;
             }
             bins
@@ -97,7 +110,7 @@ impl Histogram {
             a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
             a
         };
-        let bins = runs(view).map(count).reduce(|| vec![0; BINS], add);
+        let bins = runs.map(count).reduce(|| vec![0; BINS], add);
         Self { entropy: entropy(&bins), bins }
     }
 }
@@ -122,8 +135,12 @@ fn entropy(bins: &[u64]) -> f64 {
 
 /// The bytes of a tensor in runs of whole blocks.
 fn runs<'a>(view: TensorView<'a>) -> impl IndexedParallelIterator<Item = &'a [u8]> {
-    let blocks = RUN_ELEMS / view.dtype().block_elems();
-    view.bytes().par_chunks(blocks * view.dtype().block_bytes())
+    view.bytes().par_chunks(run_bytes(view.dtype()))
+}
+
+/// Bytes of a run of this type.
+pub(crate) const fn run_bytes(dtype: DType) -> usize {
+    RUN_ELEMS / dtype.block_elems() * dtype.block_bytes()
 }
 
 /// The values of whole blocks.

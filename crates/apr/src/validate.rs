@@ -152,7 +152,8 @@ fn architecture(checkpoint: &Checkpoint) -> Result<String, String> {
     Ok(format!("{}: {weights} weights, complete and in shape", config.arch.name))
 }
 
-fn certificates(tensors: &[TensorEntry]) -> Result<String, String> {
+/// Checks that every tensor has a certificate that keeps its bound.
+pub(crate) fn certificates(tensors: &[TensorEntry]) -> Result<String, String> {
     let within = |entry: &TensorEntry, certificate: &Certificate| {
         certificate.bound_share <= 1.0
             && certificate.max_error <= certificate.bound

@@ -34,9 +34,12 @@ impl Progress for Bar {
         let unit = match step {
             Step::Evaluate => "{pos}/{len} tokens, {per_sec}",
             Step::Compare => "{pos}/{len} values, {per_sec}",
-            Step::Download | Step::Hash | Step::Convert | Step::Prove | Step::Check => {
-                "{bytes}/{total_bytes}, {bytes_per_sec}"
-            }
+            Step::Download
+            | Step::Hash
+            | Step::Convert
+            | Step::Prove
+            | Step::Check
+            | Step::Describe => "{bytes}/{total_bytes}, {bytes_per_sec}",
         };
         let template = format!("{{msg:16}} {{bar:32}} {unit}, {{eta}} left");
         let style = ProgressStyle::with_template(&template)

@@ -22,6 +22,7 @@ mod parity;
 mod pull;
 mod qa;
 mod quantize;
+mod report;
 mod rm;
 mod run;
 mod schema;
@@ -87,6 +88,8 @@ verbs! {
     Bench(bench),
     /// Measure the perplexity of a text
     Eval(eval),
+    /// Write a page about a model that people look at: sizes, errors, distributions, certificates
+    Report(report),
     /// Show what a model file is
     Inspect(inspect),
     /// List the tensors of a model file

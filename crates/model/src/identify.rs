@@ -125,6 +125,14 @@ pub fn layers_in(container: &Container) -> usize {
     container.tensors().iter().filter_map(layer).max().map_or(0, |last| last.saturating_add(1))
 }
 
+/// A tensor's layer by its name alone, whatever the architecture, and the name with `{}` in place
+/// of the layer's number and `{e}` in place of an expert's.
+#[must_use]
+pub fn layer_and_pattern(name: &str) -> (Option<usize>, String) {
+    let Split { layer, pattern, .. } = Split::of(name);
+    (layer, pattern)
+}
+
 /// Whether this is the tensor's published or its canonical name.
 fn names(tensor: &TensorName, pattern: &str) -> bool {
     tensor.name == pattern || tensor.name.replace(".{e}", "") == pattern

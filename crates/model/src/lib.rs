@@ -26,7 +26,7 @@ pub use config::{Experts, ModelConfig, Residual, RopeConfig, RopeScaling, Window
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use gguf::{GgufKey, gguf_keys, hf_config};
-pub use identify::{Identity, layers_in};
+pub use identify::{Identity, layer_and_pattern, layers_in};
 pub use observe::{Observer, Point};
 pub use profile::{Operation, Profile, Timer, Usage, Usages};
 pub use sample::{Sampler, Sampling, argmax, log_softmax_at};
