@@ -7,6 +7,7 @@
 )]
 
 mod architectures;
+mod audit;
 mod bad_input;
 mod bench;
 mod bit_rot;
@@ -18,6 +19,7 @@ mod comfort;
 mod conversion;
 mod crash;
 mod defect;
+mod diff;
 mod encoders;
 mod eval;
 mod export;
