@@ -28,7 +28,9 @@ fn array(value: &Value) -> &[Value] {
 fn by_rule<'a>(report: &'a Value, rule: &str) -> Vec<(&'a str, &'a str, &'a str)> {
     let found = array(&report["findings"]).iter().filter(|found| found["rule"] == rule);
     let word = |value: &'a Value| value.as_str().unwrap_or_default();
-    found.map(|found| (word(&found["severity"]), word(&found["tensor"]), word(&found["message"]))).collect()
+    found
+        .map(|found| (word(&found["severity"]), word(&found["tensor"]), word(&found["message"])))
+        .collect()
 }
 
 #[test]
@@ -37,7 +39,9 @@ fn sound_files_have_no_error_and_no_warning() {
     for name in MODELS {
         let source = model(name);
         let mut files = vec![source.clone()];
-        for (recipe, extension) in [("int8", "apr"), ("int4", "apr"), ("q4_k_m", "gguf"), ("q2_k", "gguf")] {
+        for (recipe, extension) in
+            [("int8", "apr"), ("int4", "apr"), ("q4_k_m", "gguf"), ("q2_k", "gguf")]
+        {
             let file = folder.path().join(format!("{name}-{recipe}.{extension}"));
             stdout(&["import", text(&source), "--quantize", recipe, "-o", text(&file)]);
             files.push(file);
@@ -45,7 +49,11 @@ fn sound_files_have_no_error_and_no_warning() {
         for file in files {
             let call = ["audit", text(&file), "--against", text(&source), "--fail-on", "warning"];
             let report = json(&call);
-            assert_eq!((&report["errors"], &report["warnings"]), (&json!(0), &json!(0)), "{report}");
+            assert_eq!(
+                (&report["errors"], &report["warnings"]),
+                (&json!(0), &json!(0)),
+                "{report}"
+            );
             assert!(report["tensor_count"].as_u64().unwrap() > 30, "{report}");
             let infos = report["infos"].as_u64().unwrap() as usize;
             assert_eq!(array(&report["findings"]).len(), infos, "{report}");
@@ -88,14 +96,14 @@ fn values_that_weights_do_not_have_are_found() {
         find(tensors, GATE).bytes = copy;
     });
     let report = audit(&[text(damaged.path())]);
-    assert_eq!(
-        by_rule(&report, "not-finite"),
-        [("error", UP, "1 values are NaN, 2 infinite")]
-    );
+    assert_eq!(by_rule(&report, "not-finite"), [("error", UP, "1 values are NaN, 2 infinite")]);
     let zero = by_rule(&report, "all-zero");
     assert_eq!(zero.len(), 2, "{report}");
     assert_eq!((zero[0].0, zero[0].1), ("error", "model.layers.0.mlp.down_proj.weight"));
-    assert_eq!(zero[1], ("info", "model.layers.1.input_layernorm.weight", "all 192 values are zero"));
+    assert_eq!(
+        zero[1],
+        ("info", "model.layers.1.input_layernorm.weight", "all 192 values are zero")
+    );
     let [constant] = by_rule(&report, "constant")[..] else { panic!("{report}") };
     assert_eq!(constant.1, "model.layers.3.self_attn.q_proj.weight");
     assert!(constant.0 == "warning" && constant.2 == "all 36,864 values are 1", "{constant:?}");
@@ -174,7 +182,11 @@ fn scales_that_are_no_scales_are_found() {
     let report = audit(&[empty.path()]);
     let found = by_rule(&report, "zero-blocks");
     let count = |number: usize| {
-        if number < 1000 { number.to_string() } else { format!("{},{:03}", number / 1000, number % 1000) }
+        if number < 1000 {
+            number.to_string()
+        } else {
+            format!("{},{:03}", number / 1000, number % 1000)
+        }
     };
     let expected = format!(
         "{} of {} blocks decode to nothing but zero",
@@ -194,10 +206,13 @@ fn bytes_that_no_hash_covers_or_that_no_hash_fits_are_found() {
     let report = audit(&[imported.path()]);
     let [hash] = by_rule(&report, "hash")[..] else { panic!("{report}") };
     assert_eq!((hash.0, hash.1), ("error", UP));
+    assert!(hash.2.contains("the data is damaged"), "{hash:?}");
 
     let gguf = imported.folder.path().join("model.gguf");
     stdout(&["import", text(&model("tiny-llama")), "--quantize", "int8", "-o", text(&gguf)]);
-    let mut file = GgufFile::read(&fs::read(&gguf).unwrap());
+    // Without our certificates, as from another program.
+    let mut file = GgufFile::read(&fs::read(&gguf).unwrap()).without_keys("apr.");
+    file.keys.retain(|key| key.name != "general.alignment");
     file.alignment = 4096;
     file.keys.push(Key::number("general.alignment", 4, 4096));
     let mut bytes = file.write();
@@ -208,6 +223,7 @@ fn bytes_that_no_hash_covers_or_that_no_hash_fits_are_found() {
     let report = audit(&[text(&gguf)]);
     let [padding] = by_rule(&report, "padding")[..] else { panic!("{report}") };
     assert_eq!(padding.0, "warning");
+    assert!(padding.2.contains("not zero"), "{padding:?}");
 }
 
 /// A shipped model with one of its JSON files changed.
@@ -278,4 +294,42 @@ fn tensors_that_are_not_those_of_the_base_are_found_through_quantization() {
     let [found] = by_rule(&report, "departs-from-base")[..] else { panic!("{report}") };
     assert_eq!((found.0, found.1), ("warning", UP));
     assert!(found.2.contains("row 9"), "{found:?}");
+}
+
+#[test]
+fn a_chat_template_is_held_against_that_of_the_base() {
+    let with = |template: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        copy_model("tiny-llama", folder.path());
+        fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+        folder
+    };
+    let published = "{% for m in messages %}\n{{ m.content }}\n{% endfor %}";
+    let (base, bare) = (with(published), model("tiny-llama"));
+    let changed = with(&published.replace("m.content", "secret ~ m.content"));
+    let file = base.path().join("model.gguf");
+    stdout(&["import", text(changed.path()), "-o", text(&file)]);
+    for (of, against, expected) in [
+        (text(base.path()), text(base.path()), None),
+        (text(base.path()), text(&bare), Some("the base model has none")),
+        (text(&bare), text(base.path()), Some("the base model has one, this file has none")),
+        (
+            text(&file),
+            text(base.path()),
+            Some("line 2 is \"{{ secret ~ m.content }}\", in the base model \"{{ m.content }}\""),
+        ),
+    ] {
+        let report = audit(&[of, "--against", against]);
+        let found = by_rule(&report, "chat-template-differs");
+        let expected: Vec<_> =
+            expected.into_iter().map(|message| ("warning", "", message)).collect();
+        assert_eq!(found, expected, "{of} {against}");
+    }
+    let size = published.len();
+    let expected = format!("a chat template of {size} B; read it before you trust it");
+    let report = audit(&[text(base.path())]);
+    assert_eq!(by_rule(&report, "chat-template"), [("info", "", &*expected)]);
+    let long = with(&"x".repeat((1 << 16) + 1));
+    let report = audit(&[text(long.path())]);
+    assert_eq!(by_rule(&report, "chat-template-long").len(), 1, "{report}");
 }

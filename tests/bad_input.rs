@@ -204,13 +204,21 @@ fn bad_folders(folder: &Path) -> Vec<BadInput> {
         ),
         bad(no_weights, "no model.safetensors", &[]),
         // A list of tensors is independent of what the model is.
-        bad(unknown, "FooForCausalLM", &["tensors", "tree", "hex", "diff", "compare-hf", "rosetta"]),
+        bad(
+            unknown,
+            "FooForCausalLM",
+            &["tensors", "tree", "hex", "diff", "compare-hf", "rosetta"],
+        ),
     ]
 }
 
-/// Verbs that know no model have no argument but the file, or are about bytes and values alone.
+/// Verbs that know no model have no argument but the file, or are about bytes and values alone;
+/// those that compare tensors can do so by their names.
 fn is_accepted(reader: &[&str], accepted_by: &[&str]) -> bool {
-    (reader.len() == 2 || reader[0] == "hex") && accepted_by.contains(&reader[0])
+    let by_name = ["hex", "diff", "compare-hf", "rosetta"].contains(&reader[0]);
+    let is_base = reader[0] == "audit" && reader.len() > 2;
+    let verb = if is_base { "diff" } else { reader[0] };
+    (reader.len() == 2 || by_name || is_base) && accepted_by.contains(&verb)
 }
 
 fn edit_config(folder: &Path, edit: impl FnOnce(&mut Value)) {

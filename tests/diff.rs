@@ -1,6 +1,7 @@
 //! `apr diff`, `compare-hf` and `rosetta diff-tensors`: every figure against arithmetic on the
 //! bytes of the files.
 
+use crate::architectures::folders;
 use crate::checkpoints::{SafeTensors, StoredTensor, copy_model, transpose};
 use crate::cli::{fill_cache, with_hub};
 use crate::harness::{
@@ -125,7 +126,10 @@ fn int8_and_int4_differ_in_types_sizes_and_values_alone() {
             }
             assert_eq!(found.len(), 3, "{tensor}: {found:?}");
             let (dtype, size) = (&found["dtype"], &found["size"]);
-            assert_eq!((&dtype["a"]["dtype"], &dtype["b"]["dtype"]), (&json!("Q8_0"), &json!("Q4_0")));
+            assert_eq!(
+                (&dtype["a"]["dtype"], &dtype["b"]["dtype"]),
+                (&json!("Q8_0"), &json!("Q4_0"))
+            );
             assert_eq!(size["a"]["size_bytes"], json!(a.len()), "{tensor}");
             assert_eq!(size["b"]["size_bytes"], json!(b.len()), "{tensor}");
             let cols = *of_eight.shape(entry).last().unwrap();
@@ -351,7 +355,14 @@ fn a_quantized_file_is_faithful_to_the_cached_checkpoint() {
     for name in MODELS {
         fill_cache(cache.path(), "org", name, &model(name));
         let source = SafeTensors::read(&model(name).join("model.safetensors")).tensors;
-        for (recipe, extension) in [(None, "apr"), (Some("int8"), "apr"), (Some("int4"), "apr"), (Some("q4_k_m"), "gguf"), (Some("q2_k"), "gguf"), (Some("f16"), "gguf")] {
+        for (recipe, extension) in [
+            (None, "apr"),
+            (Some("int8"), "apr"),
+            (Some("int4"), "apr"),
+            (Some("q4_k_m"), "gguf"),
+            (Some("q2_k"), "gguf"),
+            (Some("f16"), "gguf"),
+        ] {
             let file = cache.path().join(format!("{name}.{extension}"));
             let source_folder = model(name);
             let import = ["import", text(&source_folder), "-o", text(&file)];
@@ -362,7 +373,10 @@ fn a_quantized_file_is_faithful_to_the_cached_checkpoint() {
             let report = with_hub(&call, &[("HF_HUB_CACHE", cache.path())]);
             assert_described("compare-hf", &report);
             let found = verdicts(&report);
-            assert!(found.values().all(|verdict| ["identical", "rounded"].contains(verdict)), "{name} {recipe:?}: {report}");
+            assert!(
+                found.values().all(|verdict| ["identical", "rounded"].contains(verdict)),
+                "{name} {recipe:?}: {report}"
+            );
             assert_eq!(report["is_faithful"], json!(true));
             // Every tensor of the checkpoint is there, or follows from the rest.
             let derived = array(&report["derived"]).len();
@@ -409,7 +423,10 @@ fn damage_that_the_type_does_not_explain_is_found_in_a_file() {
         let different: Vec<&str> =
             found.iter().filter(|(_, is)| **is == "different").map(|(name, _)| *name).collect();
         assert_eq!(different.len(), count, "{recipe:?}: {different:?}");
-        assert_eq!((&report["verdict"], &report["is_faithful"]), (&json!("different"), &json!(false)));
+        assert_eq!(
+            (&report["verdict"], &report["is_faithful"]),
+            (&json!("different"), &json!(false))
+        );
         assert_eq!(report["tensors"][0]["verdict"], "different");
         if change.is_some() {
             assert_eq!(different, [tensor]);
@@ -466,11 +483,35 @@ fn the_rosetta_stone_has_names_and_layouts_and_no_types() {
     let (llama, gpt2) = (model("tiny-llama"), model("tiny-gpt2"));
     let others = json(&["rosetta", "diff-tensors", text(&llama), text(&gpt2)]);
     assert_eq!(others["common_tensors"], json!(0));
-    assert!(array(&others["mismatches"]).iter().all(|found| found["differs"] == json!(["missing"])));
+    assert!(
+        array(&others["mismatches"]).iter().all(|found| found["differs"] == json!(["missing"]))
+    );
     // The header of a piped file suffices.
     let bytes = fs::read(llama.join("model.safetensors")).unwrap();
     let mut command = apr(&["rosetta", "diff-tensors", "-", text(&llama), "--json"]);
     let output = command.write_stdin(bytes).output().unwrap();
     let piped: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(piped["mismatches"], json!([]), "{piped}");
+}
+
+/// Heads one by one, experts stacked, norms that GGUF stores plus one: every way in which formats
+/// hold the same values otherwise.
+#[test]
+fn every_architecture_is_the_same_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    for source in folders() {
+        let [kept, gguf] = ["apr", "gguf"].map(|format| {
+            let file = folder.path().join("model").with_extension(format);
+            stdout(&["import", text(&source), "-o", text(&file)]);
+            file
+        });
+        let count = Forged::read(&kept).entries().len();
+        for (a, b) in [(&source, &kept), (&source, &gguf), (&gguf, &kept), (&kept, &gguf)] {
+            let report = json(&["diff", text(a), text(b)]);
+            let found = kinds(&report);
+            let what = format!("{} {}", source.display(), b.display());
+            assert!(found.is_subset(&["dtype", "size"].into()), "{what}: {report}");
+            assert_eq!(report["common_tensors"], json!(count), "{what}");
+        }
+    }
 }

@@ -339,7 +339,12 @@ fn numbers_past_single_precision_are_shown_exactly() {
         bytes,
     };
     let tensors = vec![
-        tensor("integers", "I64", vec![2, 3], integers.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        tensor(
+            "integers",
+            "I64",
+            vec![2, 3],
+            integers.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        ),
         tensor("unsigned", "U64", vec![3], unsigned.iter().flat_map(|x| x.to_le_bytes()).collect()),
         tensor("doubles", "F64", vec![4], doubles.iter().flat_map(|x| x.to_le_bytes()).collect()),
         tensor("near", "I64", vec![4], (0..4).flat_map(|x| (past + x).to_le_bytes()).collect()),
@@ -355,7 +360,10 @@ fn numbers_past_single_precision_are_shown_exactly() {
     assert_eq!(slice("doubles", ":"), json!([0.1, 1.0 + f64::EPSILON, -1e300, null]));
     assert_eq!(of("integers", &[])["values"], json!(integers), "a dump");
     let shown = stdout(&["hex", text(&file), "--tensor", "integers", "--slice", ":"]);
-    assert!(shown.contains("9007199254740993") && shown.contains("-9223372036854775808"), "{shown}");
+    assert!(
+        shown.contains("9007199254740993") && shown.contains("-9223372036854775808"),
+        "{shown}"
+    );
     let statistics = of("integers", &["--stats"]);
     assert_eq!((&statistics["min"], &statistics["max"]), (&json!(i64::MIN), &json!(i64::MAX)));
     assert_eq!((&statistics["zeros"], &statistics["count"]), (&json!(1), &json!(6)));

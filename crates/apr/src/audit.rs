@@ -1,5 +1,6 @@
 //! What to think of a file that somebody else made: everything that can be told without running it.
 
+mod template;
 mod tensors;
 mod tokenizer;
 
@@ -7,6 +8,7 @@ use crate::compare_hf::compare_hf;
 use crate::lint::{Severity, Violation, lint, write_violations};
 use crate::validate::check_bytes;
 use crate::{Checkpoint, Error, Progress};
+use apr_format::{FormatError, Malformed};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
@@ -44,7 +46,7 @@ impl Audit {
 }
 
 /// Looks at everything in a file: its header and extents, the tensors that the architecture has,
-/// hashes if there are any, every value and every block, and the tokenizer; with `base`, also where
+/// hashes if there are any, every value and every block, tokenizer and chat template; with `base`, also where
 /// it departs from the model that it is said to be.
 ///
 /// # Errors
@@ -59,6 +61,7 @@ pub fn audit(
     findings.extend(extents(checkpoint, progress));
     findings.extend(tensors::findings(checkpoint, progress)?);
     findings.extend(tokenizer::findings(checkpoint, base));
+    findings.extend(template::findings(checkpoint, base));
     if let Some(base) = base {
         findings.extend(departures(checkpoint, base, progress)?);
     }
@@ -91,17 +94,20 @@ fn finding(
 /// between the tensors.
 fn extents(checkpoint: &Checkpoint, progress: &dyn Progress) -> Vec<Violation> {
     let container = checkpoint.container();
-    let mut findings = Vec::new();
-    if container.seal().is_some() {
-        if let Err(error) = check_bytes(checkpoint, progress) {
-            let tensor = error.tensor().map(str::to_owned);
-            let (severity, message) = (Severity::Error, error.to_string());
-            findings.push(finding(severity, "hash", tensor.as_deref(), message));
-        }
-    } else if let Err(error) = container.check_padding() {
-        findings.push(finding(Severity::Warning, "padding", None, error.to_string()));
-    }
-    findings
+    // The seal promises that nothing lies between the tensors; without one it is only odd.
+    let (severity, checked) = if container.seal().is_some() {
+        (Severity::Error, check_bytes(checkpoint, progress))
+    } else {
+        (Severity::Warning, container.check_padding().map_err(Error::from))
+    };
+    let Err(error) = checked else { return Vec::new() };
+    let (rule, message) = if let Error::Format(FormatError::Malformed { cause, .. }) = &error {
+        let rule = if matches!(cause, Malformed::Padding { .. }) { "padding" } else { "hash" };
+        (rule, cause.to_string())
+    } else {
+        ("bytes", error.to_string())
+    };
+    vec![finding(severity, rule, error.tensor(), message)]
 }
 
 /// Tensors that are not those of the model that the file is said to be.
