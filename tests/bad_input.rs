@@ -22,6 +22,13 @@ const READERS: &[&[&str]] = &[
     &["trace", "INPUT"],
     &["trace", "INPUT", "-p", "one"],
     &["trace", "SOURCE", "--against", "INPUT"],
+    &["diff", "INPUT", "SOURCE"],
+    &["diff", "SOURCE", "INPUT"],
+    &["compare-hf", "INPUT", "--hf", "SOURCE"],
+    &["compare-hf", "SOURCE", "--hf", "INPUT"],
+    &["rosetta", "diff-tensors", "INPUT", "SOURCE"],
+    &["audit", "INPUT"],
+    &["audit", "SOURCE", "--against", "INPUT"],
     &["check", "INPUT"],
     &["qa", "INPUT"],
     &["parity", "INPUT", "--path", "cpu"],
@@ -100,7 +107,8 @@ fn refusal_complaints(args: &[&str], causes: &[&str]) -> Vec<String> {
         if json.is_some() {
             must(explains(args[0], &stdout), "not one JSON document that explains");
         } else {
-            must(stdout.is_empty() || args[0] == "validate", "a report of a failure");
+            let reports = ["validate", "audit"].contains(&args[0]);
+            must(stdout.is_empty() || reports, "a report of a failure");
         }
         let seen = format!("stderr {stderr:?}, stdout {stdout:?}");
         (!wrong.is_empty()).then(|| format!("apr {args:?}: {}; {seen}", wrong.join(", ")))
@@ -112,8 +120,8 @@ fn refusal_complaints(args: &[&str], causes: &[&str]) -> Vec<String> {
 fn explains(verb: &str, stdout: &str) -> bool {
     let Ok(document) = serde_json::from_str::<Value>(stdout) else { return false };
     let said = |key: &str| document["error"][key].as_str().is_some_and(|text| !text.is_empty());
-    let failed = || verb == "validate" && document["failed"].as_u64().is_some_and(|n| n > 0);
-    (said("kind") && said("message")) || failed()
+    let counted = |of, key: &str| verb == of && document[key].as_u64().is_some_and(|n| n > 0);
+    (said("kind") && said("message")) || counted("validate", "failed") || counted("audit", "errors")
 }
 
 fn assert_none(complaints: &[String]) {
@@ -184,18 +192,37 @@ fn bad_folders(folder: &Path) -> Vec<BadInput> {
         bad(
             no_config,
             "config.json is missing",
-            &["inspect", "tensors", "validate", "trace", "tree", "hex", "report"],
+            &[
+                "inspect",
+                "tensors",
+                "validate",
+                "trace",
+                "tree",
+                "hex",
+                "report",
+                "diff",
+                "compare-hf",
+                "rosetta",
+                "audit",
+            ],
         ),
         bad(no_weights, "no model.safetensors", &[]),
         // A list of tensors is independent of what the model is.
-        bad(unknown, "FooForCausalLM", &["tensors", "tree", "hex", "report"]),
+        bad(
+            unknown,
+            "FooForCausalLM",
+            &["tensors", "tree", "hex", "report", "diff", "compare-hf", "rosetta"],
+        ),
     ]
 }
 
-/// Verbs that know no model have no argument but the file, or are about bytes and values alone.
+/// Verbs that know no model have no argument but the file, or are about bytes and values alone;
+/// those that compare tensors can do so by their names.
 fn is_accepted(reader: &[&str], accepted_by: &[&str]) -> bool {
-    (reader.len() == 2 || ["hex", "report"].contains(&reader[0]))
-        && accepted_by.contains(&reader[0])
+    let by_name = ["hex", "report", "diff", "compare-hf", "rosetta"].contains(&reader[0]);
+    let is_base = reader[0] == "audit" && reader.len() > 2;
+    let verb = if is_base { "diff" } else { reader[0] };
+    (reader.len() == 2 || by_name || is_base) && accepted_by.contains(&verb)
 }
 
 fn edit_config(folder: &Path, edit: impl FnOnce(&mut Value)) {

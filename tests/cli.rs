@@ -49,6 +49,10 @@ impl Calls {
             &["trace", stored, "--against", source],
             &["report", stored, "-o", page],
             &["report", stored, "--against", source, "--no-eval", "-o", page],
+            &["diff", stored, source],
+            &["compare-hf", stored, "--hf", source],
+            &["rosetta", "diff-tensors", stored, source],
+            &["audit", stored, "--against", source],
             &["inspect", source],
             &["inspect", stored],
             &["tensors", stored],
@@ -641,7 +645,7 @@ fn a_sharded_checkpoint_is_the_same_model() {
 }
 
 /// A cache as huggingface_hub lays it out: blobs, a snapshot of links to them, and a ref to it.
-fn fill_cache(cache: &Path, organisation: &str, name: &str, files: &Path) {
+pub(crate) fn fill_cache(cache: &Path, organisation: &str, name: &str, files: &Path) {
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
     let repository = cache.join(format!("models--{organisation}--{name}"));
     let snapshot = repository.join("snapshots").join(COMMIT);
@@ -659,7 +663,7 @@ fn fill_cache(cache: &Path, organisation: &str, name: &str, files: &Path) {
 }
 
 /// Runs a verb with `--json` and variables of the hub's cache, and returns its document.
-fn with_hub(args: &[&str], variables: &[(&str, &Path)]) -> Value {
+pub(crate) fn with_hub(args: &[&str], variables: &[(&str, &Path)]) -> Value {
     let mut command = apr(args);
     command.env_remove("HF_HUB_CACHE").env_remove("HF_HOME").envs(variables.iter().copied());
     let output = command.arg("--json").output().unwrap();

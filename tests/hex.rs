@@ -323,3 +323,60 @@ fn values_that_are_not_finite_are_counted_apart() {
     let sliced = json(&["hex", text(&file), "--tensor", "empty", "--slice", "0:0"]);
     assert_eq!((&sliced["values"], &sliced["slice_shape"]), (&json!([]), &json!([0, 4])));
 }
+
+#[test]
+fn numbers_past_single_precision_are_shown_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("numbers");
+    let past = (1_i64 << 53) + 1;
+    let integers = [past, past + 2, -past, i64::MAX, i64::MIN, 0];
+    let unsigned = [u64::MAX, u64::MAX - 1, 16_777_217];
+    let doubles = [0.1, 1.0 + f64::EPSILON, -1e300, f64::NAN];
+    let tensor = |name: &str, dtype: &str, shape: Vec<usize>, bytes: Vec<u8>| StoredTensor {
+        name: name.to_owned(),
+        dtype: dtype.to_owned(),
+        shape,
+        bytes,
+    };
+    let tensors = vec![
+        tensor(
+            "integers",
+            "I64",
+            vec![2, 3],
+            integers.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        ),
+        tensor("unsigned", "U64", vec![3], unsigned.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        tensor("doubles", "F64", vec![4], doubles.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        tensor("near", "I64", vec![4], (0..4).flat_map(|x| (past + x).to_le_bytes()).collect()),
+    ];
+    SafeTensors { tensors }.write(&file);
+    let of = |name: &str, words: &[&str]| {
+        json(&[&["hex", text(&file), "--tensor", name], words].concat())
+    };
+    let slice = |name: &str, slice: &str| of(name, &["--slice", slice])["values"].clone();
+    assert_eq!(slice("integers", "0:2"), json!(integers));
+    assert_eq!(slice("integers", "1,1:3"), json!([i64::MIN, 0]));
+    assert_eq!(slice("unsigned", ":"), json!(unsigned));
+    assert_eq!(slice("doubles", ":"), json!([0.1, 1.0 + f64::EPSILON, -1e300, null]));
+    assert_eq!(of("integers", &[])["values"], json!(integers), "a dump");
+    let shown = stdout(&["hex", text(&file), "--tensor", "integers", "--slice", ":"]);
+    assert!(
+        shown.contains("9007199254740993") && shown.contains("-9223372036854775808"),
+        "{shown}"
+    );
+    let statistics = of("integers", &["--stats"]);
+    assert_eq!((&statistics["min"], &statistics["max"]), (&json!(i64::MIN), &json!(i64::MAX)));
+    assert_eq!((&statistics["zeros"], &statistics["count"]), (&json!(1), &json!(6)));
+    let statistics = of("unsigned", &["--stats"]);
+    assert_eq!((&statistics["min"], &statistics["max"]), (&json!(16_777_217), &json!(u64::MAX)));
+    let statistics = of("doubles", &["--stats"]);
+    assert_eq!((&statistics["min"], &statistics["nan"]), (&json!(-1e300), &json!(1)));
+    assert_eq!(statistics["max"], json!(1.0 + f64::EPSILON));
+    // 0, 1, 2, 3 past a number that hides the differences from double precision.
+    let near = of("near", &["--distribution"]);
+    assert_close(&near["std"], 1.25_f64.sqrt(), "std");
+    assert_close(&near["skewness"], 0.0, "skewness");
+    assert_close(&near["kurtosis"], 41.0 / 25.0 - 3.0, "kurtosis");
+    assert_eq!(near["entropy"], json!(2.0), "four values in bars of their own");
+    assert_eq!((&near["min"], &near["max"]), (&json!(past), &json!(past + 3)));
+}

@@ -7,6 +7,7 @@
 )]
 
 mod architectures;
+mod audit;
 mod bad_input;
 mod bench;
 mod bit_rot;
@@ -19,6 +20,7 @@ mod conversion;
 mod crash;
 mod defect;
 mod dependencies;
+mod diff;
 mod encoders;
 mod eval;
 mod export;

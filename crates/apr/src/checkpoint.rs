@@ -250,8 +250,19 @@ impl Checkpoint {
     /// When the architecture is not supported.
     pub(crate) fn survey(&self) -> Result<(&'static Arch, Survey), Error> {
         let ((arch, _), config) = (self.arch_and_layers()?, self.known_config()?);
-        let survey = Survey::take(arch, config.as_ref(), &self.container, self.naming());
-        Ok((arch, survey.map_err(Error::model(&self.path))?))
+        Ok((arch, self.survey_with(arch, config.as_ref())?))
+    }
+
+    /// The same by parameters that may come from elsewhere.
+    ///
+    /// # Errors
+    /// When the experts of a layer differ in type or shape.
+    pub(crate) fn survey_with(
+        &self,
+        arch: &'static Arch,
+        config: Option<&ModelConfig>,
+    ) -> Result<Survey, Error> {
+        Survey::take(arch, config, &self.container, self.naming()).map_err(Error::model(&self.path))
     }
 
     /// Every tensor's role.

@@ -6,7 +6,8 @@ mod slice;
 pub use header::{HeaderFile, HeaderView, hex_header};
 pub use slice::{Slice, SliceView, hex_slice};
 
-use crate::statistics::{Histogram, Statistics, decoded, known};
+use crate::exact::{Figure, of_bytes};
+use crate::statistics::{self, Histogram, Statistics, known};
 use crate::units::{self, Table};
 use crate::{Checkpoint, Error};
 use apr_format::TensorEntry;
@@ -71,7 +72,7 @@ pub struct DumpView {
     /// Its first bytes in hexadecimal, two digits each.
     pub bytes: String,
     /// Its first values, as far as the bytes hold whole blocks.
-    pub values: Vec<Option<f64>>,
+    pub values: Vec<Option<Figure>>,
     #[serde(skip)]
     raw: Vec<u8>,
 }
@@ -149,19 +150,14 @@ pub fn hex_dump(checkpoint: &Checkpoint, name: &str, limit: usize) -> Result<Dum
     let (dtype, bytes) = (tensor.layout().dtype(), tensor.view().bytes());
     let raw = bytes[..limit.min(bytes.len())].to_vec();
     let blocks = SHOWN_VALUES.div_ceil(dtype.block_elems()).min(raw.len() / dtype.block_bytes());
-    let mut values = decoded(dtype, &raw[..blocks * dtype.block_bytes()]);
+    let mut values = of_bytes(dtype, &raw[..blocks * dtype.block_bytes()]);
     values.truncate(SHOWN_VALUES);
     Ok(DumpView {
         place,
         bytes: raw.iter().map(|byte| format!("{byte:02x}")).collect(),
-        values: values.into_iter().map(finite).collect(),
+        values: values.into_iter().map(Figure::of).collect(),
         raw,
     })
-}
-
-/// A value for JSON, which has no NaN and no infinity.
-fn finite(value: f32) -> Option<f64> {
-    value.is_finite().then_some(f64::from(value))
 }
 
 /// Range and moments of a tensor.
@@ -197,8 +193,8 @@ impl fmt::Display for DumpView {
 }
 
 /// A value, or that it is none.
-fn shown(value: Option<f64>) -> String {
-    value.map_or_else(|| "not finite".to_owned(), units::number)
+fn shown(value: Option<Figure>) -> String {
+    value.map_or_else(|| "not finite".to_owned(), |value| value.to_string())
 }
 
 impl fmt::Display for StatisticsView {
@@ -219,14 +215,19 @@ impl fmt::Display for DistributionView {
         writeln!(f, "Entropy: {entropy} bits (8 if all 256 bars were equally high)")?;
         writeln!(f, "Kurtosis: {} (excess; a normal distribution has 0)", known(kurtosis))?;
         writeln!(f, "Skewness: {}", known(skewness))?;
-        for (what, value) in [("Min", min), ("Max", max), ("Mean", mean), ("Std", std)] {
+        for (what, value) in [("Min", min), ("Max", max)] {
+            writeln!(f, "{what}: {}", statistics::shown(value))?;
+        }
+        for (what, value) in [("Mean", mean), ("Std", std)] {
             writeln!(f, "{what}: {}", known(value))?;
         }
         if let Some(note) = self.statistics.left_out() {
             writeln!(f, "{note}")?;
         }
         match (min, max) {
-            (Some(min), Some(max)) if min < max => write!(f, "\n{}", self.bars(min, max)),
+            (Some(min), Some(max)) if min != max => {
+                write!(f, "\n{}", self.bars(min.to_f64(), max.to_f64()))
+            }
             _ => Ok(()),
         }
     }

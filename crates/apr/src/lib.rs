@@ -18,16 +18,21 @@
 //! ```
 
 mod advice;
+mod audit;
 mod bench;
 mod check;
 mod checkpoint;
+mod compare;
+mod compare_hf;
 mod convert;
 mod debug;
 mod derived;
+mod diff;
 mod doctor;
 mod encode;
 mod error;
 mod eval;
+mod exact;
 mod explain;
 mod flow;
 mod folder;
@@ -48,6 +53,7 @@ mod provenance;
 mod qa;
 mod recipe;
 mod report;
+mod rosetta;
 mod source;
 mod statistics;
 mod target;
@@ -61,14 +67,19 @@ mod verify;
 pub use apr_format::{check_closed_files, copy_files, explain_bus_errors};
 pub use apr_hub::HubError;
 pub use apr_model::{CacheType, Sampling};
+pub use audit::{Audit, audit};
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
 pub use check::{SAMPLE_TEXT, SelfCheck, check};
 pub use checkpoint::Checkpoint;
+pub use compare::ValueDifference;
+pub use compare_hf::{ComparedTensor, HubComparison, Verdict, compare_hf, published};
 pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
 pub use debug::{Debug, Health, debug};
+pub use diff::{Diff, DiffedFile, DiffedTensor, TensorDifference, TensorDifferenceKind, diff};
 pub use doctor::{Doctor, HubHealth, doctor};
 pub use error::Error;
 pub use eval::{Comparison, Divergence, EvalOptions, EvalText, Evaluation, Reference, evaluate};
+pub use exact::Figure;
 pub use explain::{Explanation, explain};
 pub use flow::{Flow, FlowLayers, FlowStep, flow};
 pub use generate::{
@@ -93,6 +104,7 @@ pub use report::{
     ReportText, ReportedCertificate, ReportedConfig, ReportedDivergence, ReportedHistogram,
     ReportedTensor, SizeOfRole, SourceFile, Verdict, VerdictStatus, report,
 };
+pub use rosetta::{LayoutDifference, StoredLayout, TensorMismatch, TensorNames, diff_tensors};
 pub use statistics::{Histogram, Statistics};
 pub use text_model::{LoadOptions, TextModel};
 pub use trace::{

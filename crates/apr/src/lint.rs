@@ -84,28 +84,37 @@ pub fn lint(checkpoint: &Checkpoint) -> Result<Lint, Error> {
     })
 }
 
+/// A table of violations, of each rule the first few.
+pub(crate) fn write_violations(
+    f: &mut fmt::Formatter<'_>,
+    violations: &[Violation],
+) -> fmt::Result {
+    let mut rules: BTreeMap<(Severity, &str), Vec<&Violation>> = BTreeMap::new();
+    for violation in violations {
+        rules.entry((violation.severity, violation.rule)).or_default().push(violation);
+    }
+    let mut table = Table::new(&["severity", "rule", ""]);
+    for ((severity, rule), violations) in &rules {
+        for violation in violations.iter().take(SHOWN) {
+            let tensor = violation.tensor.as_ref();
+            let tensor = tensor.map_or_else(String::new, |name| format!("{name:?}: "));
+            let message = format!("{tensor}{}", violation.message);
+            table.row([severity.to_string(), (*rule).to_owned(), message]);
+        }
+        if let Some(more) = violations.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            let more = format!("and {} more", units::count(units::size(more)));
+            table.row([severity.to_string(), (*rule).to_owned(), more]);
+        }
+    }
+    if !rules.is_empty() {
+        writeln!(f, "{table}")?;
+    }
+    Ok(())
+}
+
 impl fmt::Display for Lint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rules: BTreeMap<(Severity, &str), Vec<&Violation>> = BTreeMap::new();
-        for violation in &self.violations {
-            rules.entry((violation.severity, violation.rule)).or_default().push(violation);
-        }
-        let mut table = Table::new(&["severity", "rule", ""]);
-        for ((severity, rule), violations) in &rules {
-            for violation in violations.iter().take(SHOWN) {
-                let tensor = violation.tensor.as_ref();
-                let tensor = tensor.map_or_else(String::new, |name| format!("{name:?}: "));
-                let message = format!("{tensor}{}", violation.message);
-                table.row([severity.to_string(), (*rule).to_owned(), message]);
-            }
-            if let Some(more) = violations.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-                let more = format!("and {} more", units::count(units::size(more)));
-                table.row([severity.to_string(), (*rule).to_owned(), more]);
-            }
-        }
-        if !rules.is_empty() {
-            writeln!(f, "{table}")?;
-        }
+        write_violations(f, &self.violations)?;
         let infos = self.violations.len() - self.errors - self.warnings;
         let (errors, warnings, tensors) = (self.errors, self.warnings, self.tensor_count);
         writeln!(

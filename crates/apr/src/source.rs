@@ -167,6 +167,40 @@ impl Source {
         }) && bytes.is_empty()
     }
 
+    /// Whether both are the same bytes in the same places, of one type and shape.
+    pub(crate) fn has_bytes_of(&self, other: &Self) -> bool {
+        let as_stored = self.is_kept_as(&self.layout) && other.is_kept_as(&self.layout);
+        if !as_stored || self.rows_and_cols() != other.rows_and_cols() {
+            return false;
+        }
+        let bytes = |source: &Self| -> Vec<Range<usize>> {
+            let ends = source.parts.iter().scan(0, |end, part| {
+                let start = *end;
+                *end += part.layout().byte_len();
+                Some(start..*end)
+            });
+            ends.collect()
+        };
+        // Experts may be one tensor here and many there.
+        let (ours, theirs) = (bytes(self), bytes(other));
+        self.parts.iter().zip(&ours).all(|(part, range)| {
+            other.parts.iter().zip(&theirs).all(|(theirs, their_range)| {
+                let start = range.start.max(their_range.start);
+                let end = range.end.min(their_range.end);
+                start >= end
+                    || are_same(
+                        &part.view().bytes()[start - range.start..end - range.start],
+                        &theirs.view().bytes()[start - their_range.start..end - their_range.start],
+                    )
+            })
+        })
+    }
+
+    /// The tensor as it is stored, if it is one and is read as it is.
+    pub(crate) fn stored(&self) -> Option<TensorView<'_>> {
+        self.as_is(&self.layout).map(Tensor::view)
+    }
+
     /// The digest of its bytes, one part after the other.
     pub(crate) fn hash(&self) -> Hash128 {
         let parts: Vec<&[u8]> = self.parts.iter().map(|part| part.view().bytes()).collect();
@@ -263,9 +297,33 @@ impl Source {
     /// Names the first value that is not finite.
     pub(crate) fn read(&self, rows: Range<usize>) -> Result<Vec<f32>, Error> {
         let (_, cols) = self.rows_and_cols();
+        let values = self.values(&rows)?;
+        if Kernels::best().run(AllFinite(&values)) {
+            return Ok(values);
+        }
+        let at = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
+        Err(self.not_finite(rows.start * cols + at, values[at]))
+    }
+
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// Names the first value that is not finite.
+    pub(crate) fn check_finite(&self) -> Result<(), Error> {
+        let read: Vec<Result<(), Error>> =
+            self.chunks().map(|rows| self.read(rows).map(drop)).collect();
+        read.into_iter().collect()
+    }
+
+    /// The values of a range of rows, finite or not.
+    ///
+    /// # Errors
+    /// When the tensor does not have these rows.
+    pub(crate) fn values(&self, rows: &Range<usize>) -> Result<Vec<f32>, Error> {
+        let (_, cols) = self.rows_and_cols();
         let mut values = vec![0.0; rows.len() * cols];
         let read = match (self.transposed, &self.parts[..]) {
-            (true, [only, ..]) => self.read_transposed(only.view(), &rows, &mut values),
+            (true, [only, ..]) => self.read_transposed(only.view(), rows, &mut values),
             (false, [only]) if self.lines.are_same() => only
                 .view()
                 .row_bytes(rows.clone())
@@ -282,11 +340,7 @@ impl Source {
         if self.offset != 0.0 {
             values.iter_mut().for_each(|value| *value += self.offset);
         }
-        if Kernels::best().run(AllFinite(&values)) {
-            return Ok(values);
-        }
-        let at = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
-        Err(self.not_finite(rows.start * cols + at, values[at]))
+        Ok(values)
     }
 
     /// A vector whose elements change their places.
@@ -352,4 +406,10 @@ impl Source {
         };
         Error::NotFinite { path: self.path.clone(), tensor, index, value }
     }
+}
+
+/// Whether these are the same bytes; long ones are compared by all threads.
+fn are_same(a: &[u8], b: &[u8]) -> bool {
+    const PIECE: usize = 1 << 20;
+    a.len() == b.len() && a.par_chunks(PIECE).zip(b.par_chunks(PIECE)).all(|(a, b)| a == b)
 }

@@ -1,6 +1,9 @@
 //! Figures of the values of a tensor: its range, its moments and its histogram, in double
 //! precision, a run of blocks at a time.
 
+mod wide;
+
+use crate::exact::Figure;
 use crate::units;
 use apr_kernel::{Kernels, Task};
 use apr_tensor::{DType, TensorView};
@@ -28,9 +31,9 @@ pub struct Statistics {
     /// Elements that are zero.
     pub zeros: u64,
     /// The smallest; none where no value is finite.
-    pub min: Option<f64>,
+    pub min: Option<Figure>,
     /// The largest.
-    pub max: Option<f64>,
+    pub max: Option<Figure>,
     /// The mean.
     pub mean: Option<f64>,
     /// The standard deviation of the population: the root of the mean squared distance from the
@@ -56,6 +59,9 @@ impl Statistics {
     /// Those of a tensor.
     pub(crate) fn of(view: TensorView<'_>) -> Self {
         let dtype = view.dtype();
+        if dtype.is_wide() {
+            return wide::statistics(view);
+        }
         Self::of_runs(runs(view).map(|run| decoded(dtype, run)))
     }
 
@@ -68,7 +74,8 @@ impl Statistics {
 
     /// `min=… max=… mean=… std=…`
     pub(crate) fn line(&self) -> String {
-        let [min, max, mean, std] = [self.min, self.max, self.mean, self.std].map(known);
+        let [min, max] = [self.min, self.max].map(shown);
+        let [mean, std] = [self.mean, self.std].map(known);
         format!("min={min} max={max} mean={mean} std={std}")
     }
 
@@ -77,6 +84,11 @@ impl Statistics {
         let (nan, inf) = (units::count(self.nan), units::count(self.inf));
         (self.nan + self.inf > 0).then(|| format!("{nan} NaN and {inf} infinities are left out"))
     }
+}
+
+/// A value, or that there is none.
+pub(crate) fn shown(value: Option<Figure>) -> String {
+    value.map_or_else(|| "undefined".to_owned(), |value| value.to_string())
 }
 
 /// A figure, or that there is none.
@@ -91,7 +103,11 @@ impl Histogram {
             return Self { entropy: 0.0, bins: vec![0; BINS] };
         };
         let dtype = view.dtype();
-        Self::between((min, max), runs(view).map(|run| decoded(dtype, run)))
+        if dtype.is_wide() {
+            return wide::histogram(view, min, max);
+        }
+        let range = (min.to_f64(), max.to_f64());
+        Self::between(range, runs(view).map(|run| decoded(dtype, run)))
     }
 
     /// That of values that come in runs, over a range that holds all of the finite ones.
@@ -134,7 +150,7 @@ fn entropy(bins: &[u64]) -> f64 {
 }
 
 /// The bytes of a tensor in runs of whole blocks.
-fn runs<'a>(view: TensorView<'a>) -> impl IndexedParallelIterator<Item = &'a [u8]> {
+pub(crate) fn runs<'a>(view: TensorView<'a>) -> impl IndexedParallelIterator<Item = &'a [u8]> {
     view.bytes().par_chunks(run_bytes(view.dtype()))
 }
 
@@ -234,8 +250,8 @@ impl Moments {
             nan: self.nan,
             inf: self.inf,
             zeros: self.zeros,
-            min: finite.then_some(f64::from(self.min)),
-            max: finite.then_some(f64::from(self.max)),
+            min: finite.then_some(Figure::Float(f64::from(self.min))),
+            max: finite.then_some(Figure::Float(f64::from(self.max))),
             mean: finite.then_some(self.mean),
             std: finite.then_some(variance.sqrt()),
             skewness: varies.then(|| third / n / variance.powf(1.5)),
@@ -343,8 +359,8 @@ mod tests {
                 let kurtosis = moment(4) / moment(2).powi(2) - 3.0;
                 assert!(close(found.kurtosis, kurtosis), "{len}: {kurtosis}, {found:?}");
             }
-            assert_eq!(found.min, values.iter().copied().reduce(f64::min));
-            assert_eq!(found.max, values.iter().copied().reduce(f64::max));
+            let [min, max] = [f64::min, f64::max].map(|f| values.iter().copied().reduce(f));
+            assert_eq!((found.min, found.max), (min.map(Figure::Float), max.map(Figure::Float)));
             assert_eq!(found.count, u64::from(len));
         }
     }
@@ -353,7 +369,7 @@ mod tests {
     fn what_is_not_finite_is_counted_and_left_out() {
         let found = statistics(&[1.0, f32::NAN, 0.0, f32::INFINITY, -3.0, f32::NEG_INFINITY]);
         assert_eq!((found.count, found.nan, found.inf, found.zeros), (6, 1, 2, 1));
-        assert_eq!((found.min, found.max), (Some(-3.0), Some(1.0)));
+        assert_eq!((found.min, found.max), (Some(Figure::Float(-3.0)), Some(Figure::Float(1.0))));
         assert!((found.mean.unwrap() + 2.0 / 3.0).abs() < 1e-12);
         assert!(found.left_out().is_some());
         let none = statistics(&[f32::NAN]);

@@ -87,6 +87,15 @@ pub(crate) fn error(value: f64) -> String {
     if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") }
 }
 
+pub(crate) fn percent(share: f64) -> String {
+    match share {
+        0.0 => "0".to_owned(),
+        _ if !share.is_finite() => "not finite".to_owned(),
+        _ if share < 0.001 => error(share),
+        _ => format!("{:.1} %", 100.0 * share),
+    }
+}
+
 /// `45.6 dB`, or `exact`.
 pub(crate) fn decibels(value: f64) -> String {
     if value.is_infinite() { "exact".to_owned() } else { format!("{value:.1} dB") }

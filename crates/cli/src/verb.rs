@@ -1,10 +1,13 @@
 //! The verbs. To add one: a file in `verb/` and its line in [`Verb`].
 
+mod audit;
 mod bench;
 mod check;
+mod compare_hf;
 mod completions;
 mod convert_args;
 mod debug;
+mod diff;
 mod doctor;
 mod eval;
 mod explain;
@@ -24,6 +27,7 @@ mod qa;
 mod quantize;
 mod report;
 mod rm;
+mod rosetta;
 mod run;
 mod schema;
 mod tensors;
@@ -96,6 +100,14 @@ verbs! {
     Tensors(tensors),
     /// Follow a model layer by layer, and find where it departs from another file of it
     Trace(trace),
+    /// Compare two model files tensor by tensor, by value, whatever their formats
+    Diff(diff),
+    /// Look at a file that somebody else made: structure, values, block scales, tokenizer
+    Audit(audit),
+    /// Compare a model file with the checkpoint that was published
+    CompareHf(compare_hf),
+    /// Show which tensors of two files are called or laid out differently
+    Rosetta(rosetta),
     /// Run a model stage by stage and check what each computes
     Check(check),
     /// Put a model through every gate before it is handed on

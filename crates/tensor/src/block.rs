@@ -15,11 +15,19 @@ pub trait Block: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned + C
     /// Whether an element that is zero decodes to zero. Types with an offset per block, or whose
     /// table has no zero, hold it as nearly as any other value.
     const KEEPS_ZERO: bool = true;
+    /// Whether single precision does not hold every value of this type. Such a block has one
+    /// element.
+    const IS_WIDE: bool = false;
     /// Where the block holds numbers of several bytes: what differs in a big-endian file.
     const WORDS: &'static [Words];
 
     /// Writes the [`ELEMS`](Self::ELEMS) values of this block.
     fn decode(&self, out: &mut [f32]);
+
+    /// The element of a [wide](Self::IS_WIDE) type, exactly; none for the others.
+    fn number(&self) -> Option<Number> {
+        None
+    }
 
     /// The block nearest to these [`ELEMS`](Self::ELEMS) values by the type's own measure.
     ///
@@ -69,6 +77,48 @@ pub trait Block: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned + C
     }
 }
 
+/// A value, exactly.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// Of a type of integers.
+    Integer(i128),
+    /// Of a type of floats.
+    Float(f64),
+}
+
+impl Number {
+    /// The nearest double-precision number.
+    #[must_use]
+    pub const fn to_f64(self) -> f64 {
+        match self {
+            Self::Integer(value) => value as f64,
+            Self::Float(value) => value,
+        }
+    }
+
+    /// The difference; of integers it is exact before it is rounded.
+    #[must_use]
+    pub fn minus(self, other: Self) -> f64 {
+        match (self, other) {
+            // Types have 64 bits at most.
+            (Self::Integer(a), Self::Integer(b)) => (a - b) as f64,
+            (a, b) => a.to_f64() - b.to_f64(),
+        }
+    }
+
+    /// Whether both are the same number, or neither is one.
+    #[must_use]
+    pub fn is_same(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Integer(a), Self::Integer(b)) => a == b,
+            (a, b) => {
+                let (a, b) = (a.to_f64(), b.to_f64());
+                a == b || (a.is_nan() && b.is_nan())
+            }
+        }
+    }
+}
+
 /// What is to be done with the block of a type that is known only when the program runs.
 pub trait BlockTask {
     /// What comes of it.
@@ -103,6 +153,7 @@ pub struct Codec {
     pub(crate) elems: usize,
     pub(crate) bytes: usize,
     pub(crate) keeps_zero: bool,
+    pub(crate) is_wide: bool,
     pub(crate) words: &'static [Words],
     pub(crate) decode: fn(&[u8], &mut [f32]),
     pub(crate) encode: fn(&[f32], &mut [u8]) -> Result<(), EncodeError>,
@@ -115,6 +166,7 @@ impl Codec {
             elems: B::ELEMS,
             bytes: size_of::<B>(),
             keeps_zero: B::KEEPS_ZERO,
+            is_wide: B::IS_WIDE,
             words: B::WORDS,
             decode: B::decode_run,
             encode: B::encode_run,

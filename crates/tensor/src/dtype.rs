@@ -23,9 +23,10 @@ pub(crate) mod q6_k;
 pub(crate) mod q8_0;
 pub(crate) mod tq;
 
-use crate::block::{Block, BlockTask, Codec};
+use crate::block::{Block, BlockTask, Codec, Number};
 use crate::{EncodeError, TensorError};
 use std::fmt;
+use zerocopy::FromBytes;
 
 macro_rules! dtypes {
     ($($(#[$doc:meta])* $variant:ident = $id:literal, $safetensors:expr, $block:ty;)*) => {
@@ -211,6 +212,28 @@ impl DType {
         self.codec().keeps_zero
     }
 
+    /// Whether single precision does not hold every value of this type.
+    #[must_use]
+    pub const fn is_wide(self) -> bool {
+        self.codec().is_wide
+    }
+
+    /// The values of whole blocks, each exactly.
+    ///
+    /// # Errors
+    /// When `bytes` is no whole number of blocks.
+    pub fn numbers(self, bytes: &[u8]) -> Result<Vec<Number>, TensorError> {
+        let elems = (bytes.len() / self.block_bytes()).saturating_mul(self.block_elems());
+        self.check_lengths(bytes.len(), elems)?;
+        let wide = self.with_block(Numbers(bytes));
+        if self.is_wide() {
+            return Ok(wide);
+        }
+        let mut values = vec![0.0; elems];
+        self.decode(bytes, &mut values)?;
+        Ok(values.into_iter().map(|value| Number::Float(f64::from(value))).collect())
+    }
+
     /// Turns whole blocks from a big-endian file into those of a little-endian one, or back.
     ///
     /// # Errors
@@ -288,6 +311,18 @@ impl DType {
                 found: elems,
             }),
         }
+    }
+}
+
+/// The numbers of whole blocks, as far as their type is wide.
+struct Numbers<'a>(&'a [u8]);
+
+impl BlockTask for Numbers<'_> {
+    type Output = Vec<Number>;
+
+    fn with<B: Block>(self) -> Vec<Number> {
+        let blocks = <[B]>::ref_from_bytes(self.0).unwrap_or_default();
+        blocks.iter().filter_map(B::number).collect()
     }
 }
 

@@ -16,7 +16,7 @@ mod super_block;
 mod table_search;
 mod view;
 
-pub use block::{Block, BlockTask, Codec, Words};
+pub use block::{Block, BlockTask, Codec, Number, Words};
 pub use dtype::DType;
 pub use dtype::float::{BlockBF16, BlockF16, BlockF32};
 pub use dtype::iq1::{BlockIQ1_M, BlockIQ1_S};

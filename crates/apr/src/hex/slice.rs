@@ -1,6 +1,7 @@
 //! Some of a tensor's values, chosen by a range for each dimension.
 
-use super::{Subject, TensorPlace, finite, shown};
+use super::{Subject, TensorPlace, shown};
+use crate::exact::{Figure, Number, numbers};
 use crate::{Checkpoint, Error};
 use apr_tensor::{TensorError, TensorView};
 use schemars::JsonSchema;
@@ -76,7 +77,7 @@ pub struct SliceView {
     /// Dimensions of the values.
     pub slice_shape: Vec<usize>,
     /// The values, row after row; null where one is not finite.
-    pub values: Vec<Option<f64>>,
+    pub values: Vec<Option<Figure>>,
 }
 
 /// Some of a tensor's values. No more is decoded than the rows that have them.
@@ -95,23 +96,22 @@ pub fn hex_slice(checkpoint: &Checkpoint, name: &str, slice: &Slice) -> Result<S
     Ok(SliceView {
         slice: slice.text.clone(),
         slice_shape: ranges.iter().map(ExactSizeIterator::len).collect(),
-        values: values.into_iter().map(finite).collect(),
+        values: values.into_iter().map(Figure::of).collect(),
         place,
     })
 }
 
-fn values(view: TensorView<'_>, ranges: &[Range<usize>]) -> Result<Vec<f32>, TensorError> {
-    let Some((columns, outer)) = ranges.split_last() else { return Ok(view.to_f32()) };
+fn values(view: TensorView<'_>, ranges: &[Range<usize>]) -> Result<Vec<Number>, TensorError> {
+    let Some((columns, outer)) = ranges.split_last() else { return Ok(numbers(view).collect()) };
     let block = view.dtype().block_elems();
     // Whole blocks around the columns.
     let around = columns.start / block * block..columns.end.next_multiple_of(block);
-    let mut decoded = vec![0.0; around.len()];
     let mut values = Vec::new();
     if columns.is_empty() {
         return Ok(values);
     }
     for row in rows(view.layout().shape(), outer) {
-        view.decode_columns(row, around.clone(), &mut decoded)?;
+        let decoded = view.dtype().numbers(view.column_bytes(row, around.clone())?)?;
         let first = columns.start - around.start;
         values.extend_from_slice(&decoded[first..first + columns.len()]);
     }
@@ -153,11 +153,12 @@ mod tests {
     use super::*;
     use apr_tensor::{DType, TensorLayout};
 
-    fn taken(text: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+    fn taken(text: &str, shape: &[usize]) -> Result<Vec<f64>, String> {
         let layout = TensorLayout::new(DType::U8, shape).unwrap();
         let bytes: Vec<u8> = (0..).take(layout.elem_count()).collect();
         let ranges = text.parse::<Slice>()?.within(shape)?;
-        Ok(values(TensorView::new(&layout, &bytes).unwrap(), &ranges).unwrap())
+        let values = values(TensorView::new(&layout, &bytes).unwrap(), &ranges).unwrap();
+        Ok(values.into_iter().map(Number::to_f64).collect())
     }
 
     #[test]

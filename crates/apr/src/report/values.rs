@@ -95,8 +95,9 @@ fn histogram(
     statistics: &Statistics,
     before: Option<&Statistics>,
 ) -> Option<ReportedHistogram> {
-    let (mut min, mut max) = (statistics.min?, statistics.max?);
-    if let Some((least, most)) = before.and_then(|before| Some((before.min?, before.max?))) {
+    let range = |of: &Statistics| Some((of.min?.to_f64(), of.max?.to_f64()));
+    let (mut min, mut max) = range(statistics)?;
+    if let Some((least, most)) = before.and_then(range) {
         (min, max) = (min.min(least), max.max(most));
     }
     let dtype = view.dtype();

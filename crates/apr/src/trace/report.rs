@@ -1,7 +1,7 @@
 //! What following a model shows.
 
 use super::run::Run;
-use crate::units::{self, Table};
+use crate::units::{self, Table, percent};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -218,15 +218,6 @@ impl Trace {
             table.row(row);
         }
         table
-    }
-}
-
-fn percent(share: f64) -> String {
-    match share {
-        0.0 => "0".to_owned(),
-        _ if !share.is_finite() => "not finite".to_owned(),
-        _ if share < 0.001 => units::error(share),
-        _ => format!("{:.1} %", 100.0 * share),
     }
 }
 
