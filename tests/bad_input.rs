@@ -28,6 +28,11 @@ const READERS: &[&[&str]] = &[
     &["tree", "INPUT"],
     &["hex", "INPUT", "--header"],
     &["hex", "INPUT", "--tensor", "model.norm.weight", "--stats"],
+    &["merge", "INPUT", "SOURCE", "-o", "OUTPUT"],
+    &["merge", "SOURCE", "INPUT", "-o", "OUTPUT"],
+    &["prune", "INPUT", "-o", "OUTPUT"],
+    &["export", "INPUT", "--format", "safetensors", "-o", "-"],
+    &["export", "INPUT", "--format", "gguf", "-o", "/dev/stdout"],
 ];
 
 /// Those that need what `config.json` says.

@@ -32,8 +32,10 @@ mod hub;
 #[allow(dead_code, reason = "the tests of the hub's own crate use all of it")]
 mod hub_server;
 mod mapped;
+mod merge;
 mod observe;
 mod profile;
+mod prune;
 mod quality;
 mod recipes;
 mod speculation;

@@ -129,7 +129,8 @@ pub(crate) fn certify(source: &Source, stored: TensorView<'_>) -> Result<Certifi
             sums.into_iter().collect()
         },
     );
-    Ok(certificate(source, source_hash, sums?))
+    let sums = sums?;
+    Ok(certificate(source, source_hash?, sums))
 }
 
 /// Refuses a layout of other rows or columns than the source's.
