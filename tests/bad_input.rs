@@ -31,8 +31,7 @@ const READERS: &[&[&str]] = &[
     &["merge", "INPUT", "SOURCE", "-o", "OUTPUT"],
     &["merge", "SOURCE", "INPUT", "-o", "OUTPUT"],
     &["prune", "INPUT", "-o", "OUTPUT"],
-    &["export", "INPUT", "--format", "safetensors", "-o", "-"],
-    &["export", "INPUT", "--format", "gguf", "-o", "/dev/stdout"],
+    &["export", "INPUT", "--format", "gguf", "-o", "OUTPUT"],
 ];
 
 /// Those that need what `config.json` says.

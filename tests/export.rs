@@ -115,7 +115,8 @@ fn standard_output_gets_the_bytes_of_the_file_and_nothing_else() {
         }
     }
     let source = model("tiny-llama").join("model.safetensors");
-    let done = apr(&["export", text(&source), "--format", "safetensors", "-o", "-"]).output().unwrap();
+    let done =
+        apr(&["export", text(&source), "--format", "safetensors", "-o", "-"]).output().unwrap();
     assert!(done.stdout == fs::read(&source).unwrap());
 }
 
@@ -127,7 +128,10 @@ fn standard_output_is_not_shared_with_a_report() {
         let done = apr(&[&call[..], options].concat()).current_dir(&folder).output().unwrap();
         let said = String::from_utf8(done.stderr).unwrap();
         assert!(!done.status.success() && said.contains(cause), "{said}");
-        assert!(done.stdout.is_empty() || serde_json::from_slice::<serde_json::Value>(&done.stdout).is_ok());
+        assert!(
+            done.stdout.is_empty()
+                || serde_json::from_slice::<serde_json::Value>(&done.stdout).is_ok()
+        );
     }
     for call in [
         &["export", text(&source), "-o", "-"][..],

@@ -11,6 +11,7 @@ mod bad_input;
 mod bench;
 mod bit_rot;
 mod caches;
+mod chat;
 mod checkpoints;
 mod checks;
 mod cli;

@@ -109,9 +109,11 @@ fn the_merged_model_is_the_same_in_every_format() {
     let at = |name: &str| folder.path().join(name);
     for name in ["tiny-llama", "tiny-gpt2"] {
         let source = model(name);
-        let others = [perturbed(name, &at(&format!("{name}-b")), 1), perturbed(name, &at(&format!("{name}-c")), 2)];
-        for (strategy, options) in
-            [("dare", &["--seed", "3", "--base"][..]), ("ties", &["--base"])]
+        let others = [
+            perturbed(name, &at(&format!("{name}-b")), 1),
+            perturbed(name, &at(&format!("{name}-c")), 2),
+        ];
+        for (strategy, options) in [("dare", &["--seed", "3", "--base"][..]), ("ties", &["--base"])]
         {
             let write = |target: &Path| {
                 let call = ["merge", text(&others[0]), text(&others[1]), "--strategy", strategy];
@@ -142,7 +144,11 @@ fn the_merged_model_is_the_same_in_every_format() {
                     // Norms and biases are single in GGUF.
                     let same = if found.1 == expected.1 { 0.0 } else { 4e-3 };
                     let close = |(a, b): (&f32, &f32)| (a - b).abs() <= same * b.abs();
-                    assert!(found.3.iter().zip(&expected.3).all(close), "{name} {strategy} {target:?} {}", found.0);
+                    assert!(
+                        found.3.iter().zip(&expected.3).all(close),
+                        "{name} {strategy} {target:?} {}",
+                        found.0
+                    );
                 }
             }
             let run = json(&["run", text(&direct), "-p", "Hello", "-n", "4"]);
@@ -200,7 +206,8 @@ fn threads_and_resuming_change_no_byte() {
     let source = model("tiny-qwen2");
     let write = |name: &str, threads: &str, options: &[&str]| {
         let target = folder.path().join(name);
-        let call = ["merge", text(&source), text(&other), "--strategy", "slerp", "-o", text(&target)];
+        let call =
+            ["merge", text(&source), text(&other), "--strategy", "slerp", "-o", text(&target)];
         let done = apr(&call).args(options).env("RAYON_NUM_THREADS", threads).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         fs::read(target).unwrap()

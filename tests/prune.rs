@@ -37,8 +37,10 @@ fn both_methods_give_what_numpy_gives() {
         [("magnitude", "magnitude", &["--target-ratio", "0.3"][..]), ("2:4", "2of4", &[])]
     {
         let out = folder.path().join("out.safetensors");
-        let call = ["prune", text(&operations("a")), "--method", method, "-o", text(&out)].map(str::to_owned);
-        let call: Vec<&str> = call.iter().map(String::as_str).chain(options.iter().copied()).collect();
+        let call = ["prune", text(&operations("a")), "--method", method, "-o", text(&out)]
+            .map(str::to_owned);
+        let call: Vec<&str> =
+            call.iter().map(String::as_str).chain(options.iter().copied()).collect();
         let report = json(&call);
         assert_eq!(report["method"], method);
         let (found, expected) = (SafeTensors::read(&out), SafeTensors::read(&operations(golden)));
@@ -60,7 +62,8 @@ fn the_share_is_exact_and_everything_else_keeps_its_bytes() {
         let (source, out) = (model(name), folder.path().join(format!("{name}.safetensors")));
         let call = ["prune", text(&source), "--target-ratio", "0.3", "-o", text(&out)];
         let report = json(&call);
-        let (before, after) = (SafeTensors::read(&source.join("model.safetensors")), SafeTensors::read(&out));
+        let (before, after) =
+            (SafeTensors::read(&source.join("model.safetensors")), SafeTensors::read(&out));
         let (mut zeros, mut elements, mut all_zeros, mut all, mut count) = (0, 0, 0, 0, 0);
         for old in &before.tensors {
             let new = after.tensors.iter().find(|tensor| tensor.name == old.name).unwrap();
@@ -89,7 +92,9 @@ fn the_share_is_exact_and_everything_else_keeps_its_bytes() {
         assert_eq!(report["actual_sparsity"], json!(zeros as f64 / elements as f64));
         assert_eq!(report["target_ratio"], 0.3);
         let model_sparsity = report["model_sparsity"].as_f64().unwrap();
-        assert!((model_sparsity - all_zeros as f64 / all as f64).abs() < 0.01 && model_sparsity < 0.3);
+        assert!(
+            (model_sparsity - all_zeros as f64 / all as f64).abs() < 0.01 && model_sparsity < 0.3
+        );
         let said = stdout(&call);
         assert!(said.contains("PROVEN") && said.contains("embeddings, head, norms"), "{said}");
     }
@@ -159,12 +164,24 @@ fn quantized_models_keep_their_types_and_zeros_stay_zeros() {
 fn a_plan_tells_the_size_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (source, out) = (model("tiny-llama"), folder.path().join("out.gguf"));
-    let call = ["prune", text(&source), "--method", "magnitude", "--target-ratio", "0.3", "-o", text(&out)];
+    let call = [
+        "prune",
+        text(&source),
+        "--method",
+        "magnitude",
+        "--target-ratio",
+        "0.3",
+        "-o",
+        text(&out),
+    ];
     let plan = json(&[&call[..], &["--plan"]].concat());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     assert_eq!((&plan["method"], &plan["target_ratio"]), (&json!("magnitude"), &json!(0.3)));
     let weights: usize = SafeTensors::read(&source.join("model.safetensors"))
-        .tensors.iter().map(|tensor| tensor.bytes.len()).sum();
+        .tensors
+        .iter()
+        .map(|tensor| tensor.bytes.len())
+        .sum();
     assert_eq!(plan["input_size"], weights);
     stdout(&call);
     assert_eq!(plan["estimated_output_size"], fs::metadata(&out).unwrap().len());
@@ -175,7 +192,8 @@ fn a_plan_tells_the_size_and_writes_nothing() {
 #[test]
 fn another_share_than_half_of_four_is_refused() {
     let source = model("tiny-llama");
-    let said = failure(&["prune", text(&source), "--method", "2:4", "--target-ratio", "0.3", "--plan"]);
+    let said =
+        failure(&["prune", text(&source), "--method", "2:4", "--target-ratio", "0.3", "--plan"]);
     assert!(said.contains("2:4") && said.contains("--target-ratio"), "{said}");
     for ratio in ["1.5", "-1", "NaN", "x"] {
         let said = failure(&["prune", text(&source), "--target-ratio", ratio, "--plan"]);

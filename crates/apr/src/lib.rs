@@ -19,6 +19,7 @@
 
 mod advice;
 mod bench;
+mod chat;
 mod check;
 mod checkpoint;
 mod convert;
@@ -65,7 +66,9 @@ mod verify;
 pub use apr_format::{check_closed_files, copy_files, explain_bus_errors};
 pub use apr_hub::HubError;
 pub use apr_model::{CacheType, Sampling};
+pub use apr_token::Message;
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
+pub use chat::chat_prompt;
 pub use check::{SAMPLE_TEXT, SelfCheck, check};
 pub use checkpoint::Checkpoint;
 pub use convert::{ConvertOptions, Floats, Requantize, convert, plan};
@@ -76,7 +79,7 @@ pub use eval::{Comparison, Divergence, EvalOptions, EvalText, Evaluation, Refere
 pub use explain::{Explanation, explain};
 pub use flow::{Flow, FlowLayers, FlowStep, flow};
 pub use generate::{
-    Generate, Generation, Length, OperationTime, Phase, Profile, Speculation, StopReason,
+    Generate, Generation, Length, OperationTime, Phase, Profile, Prompt, Speculation, StopReason,
 };
 pub use hex::{
     DistributionView, DumpView, HeaderFile, HeaderView, Slice, SliceView, StatisticsView,

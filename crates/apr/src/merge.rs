@@ -272,7 +272,8 @@ impl Operation for Merging<'_> {
         let plain = piece.plain();
         let first = plain.of(self.first, piece.placed)?;
         let others = self.others.iter().map(|other| other.source(&plain));
-        let models: Vec<Source> = [Ok(first)].into_iter().chain(others).collect::<Result<_, _>>()?;
+        let models: Vec<Source> =
+            [Ok(first)].into_iter().chain(others).collect::<Result<_, _>>()?;
         let base = self.base.as_ref().map(|base| base.source(&plain)).transpose()?;
         let (weights, offset) = (self.weights.clone(), piece.form.offset);
         Ok(match (self.strategy, base) {
@@ -305,6 +306,7 @@ impl Operation for Merging<'_> {
     }
 
     fn label(&self) -> String {
-        format!("the {} merge", self.strategy.name())
+        let count = self.others.len() + 1;
+        format!("the {} merge of {count} models", self.strategy.name())
     }
 }

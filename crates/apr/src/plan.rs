@@ -1,12 +1,12 @@
 //! What a conversion will do, tensor by tensor, before it does it.
 
+use crate::Error;
 use crate::convert::{ConvertOptions, Floats, Requantize};
+use crate::operation::Origin;
 use crate::proof::Exception;
 use crate::recipe::fallback;
-use crate::operation::Origin;
 use crate::target::{DecodedTypes, Extra, Target};
 use crate::units::{self, Table};
-use crate::Error;
 use apr_format::NewTensor;
 use apr_model::{Census, ModelConfig, PlacedTensor};
 use apr_tensor::{DType, TensorLayout};

@@ -40,10 +40,7 @@ pub(crate) fn record(
 }
 
 /// The files of a checkpoint that were read.
-fn sources(
-    checkpoint: &Checkpoint,
-    digest: &impl Fn(&[u8]) -> String,
-) -> Result<Value, Error> {
+fn sources(checkpoint: &Checkpoint, digest: &impl Fn(&[u8]) -> String) -> Result<Value, Error> {
     let entry = |path: &Path, bytes: &[u8]| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         json!({ "name": name, "size": bytes.len(), "sha256": digest(bytes) })

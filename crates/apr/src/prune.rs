@@ -129,7 +129,7 @@ impl Operation for Pruning {
     }
 
     fn label(&self) -> String {
-        format!("the {} pruning", self.0.name())
+        format!("the {} pruning of the source", self.0.name())
     }
 }
 

@@ -254,7 +254,11 @@ impl Source {
     /// Whether every row of a tensor of this layout is a row of the source, byte for byte.
     pub(crate) fn keeps_bytes_of_rows(&self, layout: &TensorLayout) -> bool {
         let keeps_rows = self.lines.are_same() || !self.is_vector();
-        self.computed.is_none() && !self.transposed && self.dtype() == layout.dtype() && self.offset == 0.0 && keeps_rows
+        self.computed.is_none()
+            && !self.transposed
+            && self.dtype() == layout.dtype()
+            && self.offset == 0.0
+            && keeps_rows
     }
 
     fn is_vector(&self) -> bool {

@@ -114,9 +114,11 @@ impl Target {
                 .into_iter()
                 .map(|(name, values)| Source::of_values(name, &values).map(Extra::new))
                 .collect(),
-            Naming::Published if origin.checkpoint.naming() == Naming::Published => {
-                census.derived.iter().map(|derived| Extra::derived(origin, derived, census)).collect()
-            }
+            Naming::Published if origin.checkpoint.naming() == Naming::Published => census
+                .derived
+                .iter()
+                .map(|derived| Extra::derived(origin, derived, census))
+                .collect(),
             Naming::Published => Ok(Vec::new()),
         }
     }
@@ -223,6 +225,12 @@ fn self_contained(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Metad
     set(key::CONFIG, checkpoint.config_json().cloned());
     set(key::GENERATION_CONFIG, checkpoint.generation_config_json().cloned());
     set(key::CHAT_TEMPLATE, checkpoint.chat_template().map(Value::from));
+    let tokens = checkpoint.special_tokens();
+    let tokens = Some(tokens).filter(|tokens| !tokens.is_empty());
+    set(
+        key::SPECIAL_TOKENS,
+        tokens.filter(|_| checkpoint.chat_template().is_some()).cloned().map(Value::Object),
+    );
     set(key::SOURCE_METADATA, checkpoint.source_metadata());
     set(key::TOKENIZER, checkpoint.tokenizer_json()?.map(|json| Value::from(json.into_owned())));
     Ok(metadata)

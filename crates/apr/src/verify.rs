@@ -86,8 +86,7 @@ fn prove(
     (stored, in_stored): (&Checkpoint, &PlacedTensor),
     (origin, in_source): (Origin<'_>, &PlacedTensor),
 ) -> Result<Vec<ProvenTensor>, Error> {
-    let source =
-        |expert| origin.source(&Piece { placed: in_source, form: in_stored.form, expert });
+    let source = |expert| origin.source(&Piece { placed: in_source, form: in_stored.form, expert });
     let [_, _, ..] = &in_stored.sources[..] else {
         let source = source(None)?;
         return Ok(vec![prove_tensor(stored, (in_stored.source(), in_stored.role), &source)?]);

@@ -121,7 +121,10 @@ impl ModelConfig {
             ]
         };
         let pairs = list(self).into_iter().zip(list(other));
-        pairs.into_iter().find(|(here, there)| here != there).map(|(here, there)| (here.0, here.1, there.1))
+        pairs
+            .into_iter()
+            .find(|(here, there)| here != there)
+            .map(|(here, there)| (here.0, here.1, there.1))
     }
 
     /// Reads the parameters from the object in `config.json`.

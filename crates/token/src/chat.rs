@@ -13,9 +13,8 @@ mod time;
 use crate::TokenError;
 use guard::Limits;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Rest, ValueOrKwargs};
+use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value, context, escape_formatter};
-use serde::Serialize;
 use std::error::Error as _;
 use std::fmt;
 use std::io::{self, Write};
@@ -28,12 +27,12 @@ const MAX_LEN: usize = 128 << 10;
 const RECURSION: usize = 100;
 /// Bytes of the stack on which templates are read and run: the reader of nested expressions
 /// recurses, and so does whoever walks a value.
-const STACK: usize = 256 << 20;
+const STACK: usize = 32 << 20;
 /// Name of the one template of an environment.
 const NAME: &str = "chat";
 
 /// A message of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Who says it: `system`, `user`, `assistant` or what the template knows.
     pub role: String,
@@ -46,6 +45,10 @@ impl Message {
     #[must_use]
     pub fn new(role: &str, content: &str) -> Self {
         Self { role: role.to_owned(), content: content.to_owned() }
+    }
+
+    fn value(&self) -> Value {
+        Value::from_pairs([("role", &*self.role), ("content", &*self.content)])
     }
 }
 
@@ -121,7 +124,8 @@ impl ChatTemplate {
             environment.add_template_owned(NAME, guarded)?;
             Ok(environment)
         };
-        let environment = with_stack(read)?.map_err(|error| syntax(&error))?;
+        let environment = with_stack(read)?
+            .map_err(|error| own(&error).map_or_else(|| syntax(&error), TokenError::from))?;
         Ok(Self { environment })
     }
 
@@ -162,11 +166,11 @@ fn with_stack<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, TokenError> 
 /// The variables that `transformers` gives templates.
 fn variables(chat: &Chat<'_>) -> Value {
     let tokens = chat.special_tokens.iter();
-    let tokens: Value = tokens.map(|(role, text)| (role.clone(), Value::from(text))).collect();
+    let tokens = Value::from_pairs(tokens.map(|(role, text)| (role.as_str(), text.as_str())));
     let own = context! {
-        messages => chat.messages,
-        tools => (),
-        documents => (),
+        messages => chat.messages.iter().map(Message::value).collect::<Value>(),
+        tools => Value::from(()),
+        documents => Value::from(()),
         add_generation_prompt => chat.add_generation_prompt,
     };
     context! { ..own, ..tokens }
@@ -200,23 +204,25 @@ fn syntax_config() -> SyntaxConfig {
 }
 
 /// Values as Python prints them.
-fn write_value(out: &mut Output<'_>, state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
-    if value.is_none() {
-        return out.write_str("None").map_err(Error::from);
-    }
-    match bool::try_from(value.clone()) {
-        Ok(true) if !value.is_number() => out.write_str("True").map_err(Error::from),
-        Ok(false) if !value.is_number() => out.write_str("False").map_err(Error::from),
-        _ => escape_formatter(out, state, value),
-    }
+fn write_value(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    let text = match value.kind() == ValueKind::Bool {
+        _ if value.is_none() => "None",
+        true if value.is_true() => "True",
+        true => "False",
+        false => return escape_formatter(out, state, value),
+    };
+    out.write_str(text).map_err(Error::from)
 }
 
 /// Jinja's, which must not hold another one: values stay trees.
 fn namespace(values: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     let first = values.0.into_iter().next().map(ValueOrKwargs::into_value);
     let first = first.map(guard::bounded_inner).transpose()?;
-    let argument = first.map(ValueOrKwargs::try_from).transpose()?;
-    minijinja::functions::namespace(argument)
+    minijinja::functions::namespace(first.map(ValueOrKwargs::from))
 }
 
 fn syntax(error: &Error) -> TokenError {
@@ -225,21 +231,30 @@ fn syntax(error: &Error) -> TokenError {
     ChatError::Syntax(line + &detail).into()
 }
 
-fn failure(error: &Error) -> TokenError {
+/// What our own functions said, whatever the engine says of it.
+fn own(error: &Error) -> Option<ChatError> {
     let mut cause = error.source();
     while let Some(inner) = cause {
         if let Some(own) = inner.downcast_ref::<ChatError>() {
-            return own.clone().into();
+            return Some(own.clone());
         }
         if let Some(full) = inner.downcast_ref::<io::Error>() {
-            return ChatError::Limit(full.to_string()).into();
+            return Some(ChatError::Limit(full.to_string()));
         }
         cause = inner.source();
+    }
+    None
+}
+
+fn failure(error: &Error) -> TokenError {
+    if let Some(own) = own(error) {
+        return own.into();
     }
     let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     if error.kind() == ErrorKind::OutOfFuel {
-        return ChatError::Limit("it takes more steps and memory than a template may".into()).into();
+        return ChatError::Limit("it takes more steps and memory than a template may".into())
+            .into();
     }
     if detail.contains("recursion limit") || detail.contains("too many") {
         return ChatError::Limit(format!("{line}{}{detail}", error.kind())).into();

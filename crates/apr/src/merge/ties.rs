@@ -45,7 +45,9 @@ impl Compute for Ties {
     fn rows(&self, rows: Range<usize>) -> Result<Vec<f32>, Error> {
         let base = self.base.read(rows.clone())?;
         let mut trimmed = Vec::new();
-        for ((model, weight), threshold) in self.models.iter().zip(&self.weights).zip(&self.thresholds) {
+        for ((model, weight), threshold) in
+            self.models.iter().zip(&self.weights).zip(&self.thresholds)
+        {
             let keep = |change: f32| threshold.is_some_and(|least| change.abs() >= least);
             let changes = changes(model, &base, rows.clone())?.into_iter();
             let kept = changes.map(|change| if keep(change) { f64::from(change) } else { 0.0 });

@@ -165,13 +165,9 @@ impl fmt::Display for Proof {
             total.add(tensor);
         }
         writeln!(f, "{} ({}, {})", self.file.display(), self.architecture, self.recipe)?;
-        let of = self.operation.as_ref().map(|operation| format!("{operation} of "));
-        writeln!(
-            f,
-            "compared with {}{}, every element, read back from the file\n",
-            of.unwrap_or_default(),
-            self.source.display()
-        )?;
+        let source = self.source.display().to_string();
+        let with = self.operation.as_ref().unwrap_or(&source);
+        writeln!(f, "compared with {with}, every element, read back from the file\n")?;
         let header = [
             "tensor",
             "count",

@@ -77,7 +77,9 @@ impl Args {
         }
         let density = density.unwrap_or(0.5);
         if density == 0.0 {
-            return Err(Error::Argument("--density 0 keeps no change: the result is the base".into()));
+            return Err(Error::Argument(
+                "--density 0 keeps no change: the result is the base".into(),
+            ));
         }
         Ok(match self.strategy {
             Name::Linear => Strategy::Linear,

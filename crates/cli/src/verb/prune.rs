@@ -51,7 +51,8 @@ impl Args {
             Method::Magnitude => Ok(PruneMethod::Magnitude { ratio }),
             Method::TwoOfFour if ratio == 0.5 => Ok(PruneMethod::TwoOfFour),
             Method::TwoOfFour => Err(Error::Argument(
-                "--method 2:4 makes half of the weights zero: it has no other --target-ratio".into(),
+                "--method 2:4 makes half of the weights zero: it has no other --target-ratio"
+                    .into(),
             )),
         }
     }

@@ -7,7 +7,7 @@
 use super::{Chat, ChatError};
 use minijinja::machinery::{Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Object, ValueKind};
+use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 use std::cell::Cell;
 use std::ops::Range;
@@ -19,6 +19,9 @@ pub(super) const INNER_FILTER: &str = "apr_bounded_inner";
 
 /// Values within values, at most.
 const DEPTH: usize = 32;
+/// Words and signs of an expression, at most: the engine folds constants in a time that grows with
+/// the square of their number, before fuel counts.
+const TOKENS: usize = 600;
 
 /// What a template may take, by what it is given.
 #[derive(Debug, Clone, Copy)]
@@ -102,29 +105,27 @@ fn settle(value: &Value, depth: usize, nodes: &mut usize) -> Result<Option<Value
         return Err(limit("it puts a namespace into a value"));
     }
     let below = || depth.checked_sub(1).ok_or_else(|| limit("it builds a value that is too deep"));
-    match value.kind() {
-        ValueKind::Seq | ValueKind::Iterable => {
-            let mut changed = !is_list(value);
-            let mut items = Vec::new();
-            for item in value.try_iter()? {
-                let settled = settle(&item, below()?, nodes)?;
-                changed |= settled.is_some();
-                items.push(settled.unwrap_or(item));
-            }
-            Ok(changed.then(|| Value::from(items)))
+    let kind = value.kind();
+    if matches!(kind, ValueKind::Seq | ValueKind::Iterable) {
+        let (mut changed, mut items) = (!is_list(value), Vec::new());
+        for item in value.try_iter()? {
+            let settled = settle(&item, below()?, nodes)?;
+            changed |= settled.is_some();
+            items.push(settled.unwrap_or(item));
         }
-        ValueKind::Map => {
-            let (mut changed, mut pairs) = (false, Vec::new());
-            for key in value.try_iter()? {
-                let item = value.get_item(&key)?;
-                let settled = settle(&item, below()?, nodes)?;
-                changed |= settled.is_some();
-                pairs.push((key, settled.unwrap_or(item)));
-            }
-            Ok(changed.then(|| pairs.into_iter().collect()))
-        }
-        _ => Ok(None),
+        return Ok(changed.then(|| Value::from(items)));
     }
+    if kind != ValueKind::Map {
+        return Ok(None);
+    }
+    let (mut changed, mut pairs) = (false, Vec::new());
+    for key in value.try_iter()? {
+        let item = value.get_item(&key)?;
+        let settled = settle(&item, below()?, nodes)?;
+        changed |= settled.is_some();
+        pairs.push((key, settled.unwrap_or(item)));
+    }
+    Ok(changed.then(|| Value::from_pairs(pairs)))
 }
 
 fn is_list(value: &Value) -> bool {
@@ -140,8 +141,18 @@ type Edit = (Range<usize>, &'static str);
 pub(super) fn guarded(template: &str, syntax: SyntaxConfig) -> Result<String, Error> {
     let mut edits: Vec<Edit> = Vec::new();
     let mut tag: Option<Vec<(Token<'_>, Range<usize>)>> = None;
+    let mut length = 0_usize;
     for token in tokenize(template, false, syntax) {
         let (token, span) = token?;
+        let begins =
+            matches!(token, Token::TemplateData(_) | Token::BlockStart | Token::VariableStart);
+        length = if begins { 0 } else { length.saturating_add(1) };
+        if length > TOKENS {
+            return Err(limit(&format!(
+                "line {}: an expression of more than {TOKENS} words",
+                span.start_line
+            )));
+        }
         let at = |offset: u32| usize::try_from(offset).unwrap_or(usize::MAX);
         let range = at(span.start_offset)..at(span.end_offset);
         match (&token, &mut tag) {

@@ -19,11 +19,15 @@ pub(super) fn call(
         work(text.len())?;
         return of_text(text, name, args)?.ok_or_else(unknown);
     }
-    match value.kind() {
-        ValueKind::Map => of_map(value, name, args)?.ok_or_else(unknown),
-        ValueKind::Seq | ValueKind::Iterable => of_list(value, name, args)?.ok_or_else(unknown),
-        _ => Err(unknown()),
-    }
+    let kind = value.kind();
+    let found = if kind == ValueKind::Map {
+        of_map(value, name, args)?
+    } else if matches!(kind, ValueKind::Seq | ValueKind::Iterable) {
+        of_list(value, name, args)?
+    } else {
+        None
+    };
+    found.ok_or_else(unknown)
 }
 
 fn of_text(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Error> {
@@ -40,12 +44,8 @@ fn of_text(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Erro
         ("replace", [from, to]) => replaced(text, string(from)?, string(to)?)?,
         ("startswith", [with]) => Value::from(any(with, |with| text.starts_with(with))?),
         ("endswith", [with]) => Value::from(any(with, |with| text.ends_with(with))?),
-        ("removeprefix", [with]) => {
-            Value::from(text.strip_prefix(string(with)?).unwrap_or(text))
-        }
-        ("removesuffix", [with]) => {
-            Value::from(text.strip_suffix(string(with)?).unwrap_or(text))
-        }
+        ("removeprefix", [with]) => Value::from(text.strip_prefix(string(with)?).unwrap_or(text)),
+        ("removesuffix", [with]) => Value::from(text.strip_suffix(string(with)?).unwrap_or(text)),
         ("find", [part]) => found(text, text.find(string(part)?)),
         ("rfind", [part]) => found(text, text.rfind(string(part)?)),
         ("count", [part]) => Value::from(text.matches(string(part)?).count()),
@@ -122,7 +122,10 @@ fn any(value: &Value, holds: impl Fn(&str) -> bool) -> Result<bool, Error> {
 fn stripped(text: &str, name: &str, args: &[Value]) -> Result<Value, Error> {
     let chars: Option<Vec<char>> = match args {
         [] => None,
-        [chars, ..] => Some(chars).filter(|chars| !chars.is_none()).map(string).transpose()?
+        [chars, ..] => Some(chars)
+            .filter(|chars| !chars.is_none())
+            .map(string)
+            .transpose()?
             .map(|chars| chars.chars().take(64).collect()),
     };
     let is = |c: char| chars.as_ref().map_or(c.is_whitespace(), |chars| chars.contains(&c));
