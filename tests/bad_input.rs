@@ -37,6 +37,10 @@ const READERS: &[&[&str]] = &[
     &["hex", "INPUT", "--tensor", "model.norm.weight", "--stats"],
     &["report", "INPUT", "-o", "PAGE"],
     &["report", "SOURCE", "--against", "INPUT", "--no-eval", "-o", "PAGE"],
+    &["merge", "INPUT", "SOURCE", "-o", "OUTPUT"],
+    &["merge", "SOURCE", "INPUT", "-o", "OUTPUT"],
+    &["prune", "INPUT", "-o", "OUTPUT"],
+    &["export", "INPUT", "--format", "gguf", "-o", "OUTPUT"],
 ];
 
 /// Those that need what `config.json` says.

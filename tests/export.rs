@@ -1,6 +1,6 @@
 //! SafeTensors out: the same file for the same types, decoded values for packed ones.
 
-use crate::harness::{Golden, Imported, MODELS, failure, json, model, stdout, text};
+use crate::harness::{Golden, Imported, MODELS, apr, failure, json, model, stdout, text};
 use apr_tensor::DType;
 use std::fs;
 use std::path::Path;
@@ -95,4 +95,75 @@ fn a_damaged_export_is_refused_and_a_packed_type_has_no_place_in_it() {
     let call = ["export", text(&source), "--quantize", "int8", "-o", text(&target)];
     assert!(failure(&call).contains("SafeTensors has no type Q8_0"));
     assert!(!target.exists(), "a failed export leaves no folder");
+}
+
+#[test]
+fn standard_output_gets_the_bytes_of_the_file_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in MODELS {
+        let source = model(name);
+        for format in ["safetensors", "gguf", "apr"] {
+            let file = folder.path().join(format!("{name}.{format}"));
+            stdout(&["export", text(&source), "--format", format, "-o", text(&file)]);
+            let expected = fs::read(&file).unwrap();
+            for target in ["-", "/dev/stdout"] {
+                let call = ["export", text(&source), "--format", format, "-o", target];
+                let done = apr(&call).output().unwrap();
+                assert!(done.status.success() && done.stderr.is_empty(), "{name} {format}");
+                assert!(done.stdout == expected, "{name} {format} {target}");
+            }
+        }
+    }
+    let source = model("tiny-llama").join("model.safetensors");
+    let done =
+        apr(&["export", text(&source), "--format", "safetensors", "-o", "-"]).output().unwrap();
+    assert!(done.stdout == fs::read(&source).unwrap());
+}
+
+#[test]
+fn standard_output_is_not_shared_with_a_report() {
+    let (source, folder) = (model("tiny-llama"), tempfile::tempdir().unwrap());
+    let call = ["export", text(&source), "--format", "safetensors", "-o", "-"];
+    for (options, cause) in [(&["--json"][..], "--json"), (&["--resume"], "--resume")] {
+        let done = apr(&[&call[..], options].concat()).current_dir(&folder).output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(!done.status.success() && said.contains(cause), "{said}");
+        assert!(
+            done.stdout.is_empty()
+                || serde_json::from_slice::<serde_json::Value>(&done.stdout).is_ok()
+        );
+    }
+    for call in [
+        &["export", text(&source), "-o", "-"][..],
+        &["import", text(&source), "-o", "-"],
+        &["merge", text(&source), text(&source), "-o", "-"],
+        &["prune", text(&source), "-o", "/dev/stdout"],
+    ] {
+        let done = apr(call).current_dir(&folder).output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(!done.status.success() && said.contains("--format"), "{call:?}: {said}");
+        assert!(done.stdout.is_empty());
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_plan_of_int4_tells_sizes_and_the_container_follows_the_extension() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in MODELS {
+        let source = model(name);
+        let call = ["quantize", text(&source), "--scheme", "int4"];
+        let plan = json(&[&call[..], &["--plan"]].concat());
+        let number = |key: &str| plan[key].as_f64().unwrap();
+        let ratio = number("input_size") / number("estimated_output_size");
+        assert!((number("reduction_ratio") - ratio).abs() < 1e-9, "{name}");
+        for (extension, magic) in [("apr", &b"APR\0"[..]), ("gguf", b"GGUF")] {
+            let out = folder.path().join(format!("{name}.{extension}"));
+            stdout(&[&call[..], &["-o", text(&out)]].concat());
+            let bytes = fs::read(&out).unwrap();
+            assert!(bytes.starts_with(magic), "{name} {extension}");
+            let found = json(&["tensors", text(&out)])["tensors"].as_array().unwrap().len();
+            assert_eq!(found, plan["tensors"].as_array().unwrap().len(), "{name} {extension}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod bad_input;
 mod bench;
 mod bit_rot;
 mod caches;
+mod chat;
 mod checkpoints;
 mod checks;
 mod cli;
@@ -35,8 +36,10 @@ mod hub;
 #[allow(dead_code, reason = "the tests of the hub's own crate use all of it")]
 mod hub_server;
 mod mapped;
+mod merge;
 mod observe;
 mod profile;
+mod prune;
 mod quality;
 mod recipes;
 mod report;

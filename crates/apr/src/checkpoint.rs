@@ -5,7 +5,7 @@ use crate::{Error, Progress, hub};
 use apr_format::{Container, apr, gguf, open, open_header};
 use apr_model::{Arch, Census, ModelConfig, ModelError, Naming, Survey};
 use apr_token::Tokenizer;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::fs;
 use std::io::ErrorKind;
@@ -18,6 +18,7 @@ pub(crate) mod key {
     pub(crate) const GENERATION_CONFIG: &str = "generation_config";
     pub(crate) const TOKENIZER: &str = "tokenizer";
     pub(crate) const CHAT_TEMPLATE: &str = "chat_template";
+    pub(crate) const SPECIAL_TOKENS: &str = "special_tokens";
     pub(crate) const RECIPE: &str = "recipe";
     pub(crate) const DERIVED: &str = "derived";
     pub(crate) const PROVENANCE: &str = "provenance";
@@ -32,6 +33,8 @@ pub struct Checkpoint {
     generation_config: Option<Value>,
     tokenizer: Option<String>,
     chat_template: Option<String>,
+    /// The texts of special tokens by their role, as templates name it.
+    special_tokens: Map<String, Value>,
 }
 
 impl Checkpoint {
@@ -92,16 +95,19 @@ impl Checkpoint {
                 generation_config,
                 tokenizer,
                 chat_template,
+                special_tokens: Map::new(),
             });
         }
         // A file's companions lie beside it.
         let folder = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
         let folder = folder.unwrap_or(Path::new("."));
+        let tokenizer_config = read_json(&folder.join("tokenizer_config.json"))?;
         Ok(Self {
             config: read_json(&folder.join("config.json"))?,
             generation_config: read_json(&folder.join("generation_config.json"))?,
             tokenizer: read_text(&folder.join("tokenizer.json"))?,
-            chat_template: read_chat_template(folder)?,
+            chat_template: read_chat_template(folder, tokenizer_config.as_ref())?,
+            special_tokens: special_tokens(tokenizer_config),
             path,
             container,
         })
@@ -115,6 +121,7 @@ impl Checkpoint {
             generation_config: metadata.get(key::GENERATION_CONFIG).cloned(),
             tokenizer: text(key::TOKENIZER),
             chat_template: text(key::CHAT_TEMPLATE),
+            special_tokens: special_tokens(metadata.get(key::SPECIAL_TOKENS).cloned()),
             path,
             container,
         }
@@ -134,6 +141,7 @@ impl Checkpoint {
             generation_config: None,
             tokenizer: None,
             chat_template: template.map(str::to_owned),
+            special_tokens: Map::new(),
             path,
             container,
         })
@@ -180,6 +188,11 @@ impl Checkpoint {
         self.chat_template.as_deref()
     }
 
+    /// The texts of special tokens by their role, as far as the files say them: `bos_token`, …
+    pub(crate) const fn special_tokens(&self) -> &Map<String, Value> {
+        &self.special_tokens
+    }
+
     /// What a SafeTensors or GGUF source says of itself: in GGUF its name, authors, licence, …
     pub(crate) fn source_metadata(&self) -> Option<Value> {
         let metadata = self.container.metadata();
@@ -207,6 +220,7 @@ impl Checkpoint {
         self.generation_config.clone_from(&other.generation_config);
         self.tokenizer.clone_from(&other.tokenizer);
         self.chat_template.clone_from(&other.chat_template);
+        self.special_tokens.clone_from(&other.special_tokens);
     }
 
     /// The parameters of the model.
@@ -308,16 +322,27 @@ fn read_json(path: &Path) -> Result<Option<Value>, Error> {
 
 /// `chat_template.jinja`, else the `chat_template` of `tokenizer_config.json`: a template, or a
 /// list of named ones, of which the one named `default` counts.
-fn read_chat_template(folder: &Path) -> Result<Option<String>, Error> {
+fn read_chat_template(folder: &Path, config: Option<&Value>) -> Result<Option<String>, Error> {
     if let Some(template) = read_text(&folder.join("chat_template.jinja"))? {
         return Ok(Some(template));
     }
-    let config = read_json(&folder.join("tokenizer_config.json"))?;
-    let Some(template) = config.as_ref().and_then(|config| config.get("chat_template")) else {
+    let Some(template) = config.and_then(|config| config.get("chat_template")) else {
         return Ok(None);
     };
     let is_default = |named: &&Value| named.get("name").and_then(Value::as_str) == Some("default");
     let named = template.as_array().and_then(|list| list.iter().find(is_default));
     let text = named.map_or(template, |named| &named["template"]);
     Ok(text.as_str().map(str::to_owned))
+}
+
+/// The special tokens in a `tokenizer_config.json`: each a text, or an object with its content.
+fn special_tokens(config: Option<Value>) -> Map<String, Value> {
+    let Some(Value::Object(config)) = config else { return Map::new() };
+    let text = |value: Value| match value {
+        Value::String(text) => Some(text),
+        Value::Object(token) => token.get("content").and_then(Value::as_str).map(str::to_owned),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+    };
+    let roles = config.into_iter().filter(|(role, _)| role.ends_with("_token"));
+    roles.filter_map(|(role, value)| Some((role, Value::String(text(value)?)))).collect()
 }

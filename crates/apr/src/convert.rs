@@ -1,18 +1,20 @@
 //! Conversion: a checkpoint becomes a proven file, or a model in memory.
 
-use crate::encode::{Piece, Pieces, encode, write_beside};
+use crate::encode::{Part, Parts, encode, write_beside};
+use crate::operation::{Origin, Piece};
 use crate::proof::certify;
 use crate::recipe::TypeOverride;
 use crate::source::Source;
-use crate::target::Target;
+use crate::target::{Extra, Target};
+use crate::verify::verify_origin;
 use crate::{Checkpoint, Error, Plan, PlannedTensor, Progress, Proof, Recipe, Step};
-use crate::{derived, folder, provenance, units, verify};
+use crate::{derived, folder, provenance, units};
 use apr_format::{
     Certificate, Container, Destination, Disk, Hash128, Metadata, NewTensor, SystemDisk, Unchanged,
     Writer, apr, safetensors,
 };
 use apr_model::ModelConfig;
-use apr_tensor::Tensor;
+use apr_tensor::{Tensor, TensorLayout};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -87,8 +89,17 @@ pub fn plan(
     target: &Path,
     options: &ConvertOptions,
 ) -> Result<Plan, Error> {
+    plan_origin(Origin::of(checkpoint), target, options)
+}
+
+/// What writing this file would do.
+pub(crate) fn plan_origin(
+    origin: Origin<'_>,
+    target: &Path,
+    options: &ConvertOptions,
+) -> Result<Plan, Error> {
     let target = &folder::weights(target, options);
-    let conversion = Conversion::new(checkpoint, target, options)?;
+    let conversion = Conversion::new(origin, target, options)?;
     // Digests of the same length: nothing but the header of the source is read.
     let metadata = conversion.metadata(provenance::placeholder)?;
     let format = conversion.target.format;
@@ -111,28 +122,38 @@ pub fn convert(
     options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<Proof, Error> {
+    write(Origin::of(checkpoint), target, options, progress)
+}
+
+/// Writes what comes from `origin` as a proven file or folder.
+pub(crate) fn write(
+    origin: Origin<'_>,
+    target: &Path,
+    options: &ConvertOptions,
+    progress: &dyn Progress,
+) -> Result<Proof, Error> {
     let weights = folder::weights(target, options);
     if !folder::is_folder(target, options) {
-        return convert_file(checkpoint, &weights, options, progress);
+        return write_file(origin, &weights, options, progress);
     }
     let mut proof = folder::with_folder(target, options, |folder| {
         let weights = folder.join(safetensors::SINGLE_FILE);
-        let proof = convert_file(checkpoint, &weights, options, progress)?;
-        folder::write_companions(checkpoint, options.disk, folder)?;
+        let proof = write_file(origin, &weights, options, progress)?;
+        folder::write_companions(origin.checkpoint, options.disk, folder)?;
         Ok(proof)
     })?;
     proof.file = weights.into_owned();
     Ok(proof)
 }
 
-fn convert_file(
-    checkpoint: &Checkpoint,
+fn write_file(
+    origin: Origin<'_>,
     target: &Path,
     options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<Proof, Error> {
-    let conversion = Conversion::new(checkpoint, target, options)?;
-    progress.begin(Step::Hash, checkpoint.container().byte_len());
+    let conversion = Conversion::new(origin, target, options)?;
+    progress.begin(Step::Hash, origin.byte_len());
     let metadata = conversion.metadata(|bytes| provenance::sha256(bytes, progress))?;
     progress.end();
     let format = conversion.target.format;
@@ -154,10 +175,10 @@ fn convert_file(
         let mut written = Checkpoint::open(path)?;
         if conversion.target.is_safetensors() {
             // What lies beside the target may belong to another model.
-            written.describe_as(checkpoint);
+            written.describe_as(origin.checkpoint);
         }
-        let proof = verify(&written, checkpoint, progress)?;
-        checkpoint.check_unchanged()?;
+        let proof = verify_origin(&written, origin, progress)?;
+        origin.checkpoints().into_iter().try_for_each(Checkpoint::check_unchanged)?;
         Ok::<_, Error>(proof)
     })?;
     proof.file = target.to_path_buf();
@@ -168,50 +189,46 @@ fn convert_file(
 
 /// What is decided before the first byte is written.
 struct Conversion<'a> {
-    checkpoint: &'a Checkpoint,
+    origin: Origin<'a>,
     config: ModelConfig,
     options: &'a ConvertOptions,
     target: Target,
     plan: Plan,
     derived: Value,
-    /// Tensors that are no weights, and are stored as they are.
-    extras: Vec<Source>,
+    /// Tensors that are no weights.
+    extras: Vec<Extra>,
 }
 
 impl<'a> Conversion<'a> {
-    fn new(
-        checkpoint: &'a Checkpoint,
-        path: &Path,
-        options: &'a ConvertOptions,
-    ) -> Result<Self, Error> {
+    fn new(origin: Origin<'a>, path: &Path, options: &'a ConvertOptions) -> Result<Self, Error> {
+        let checkpoint = origin.checkpoint;
         let target = Target::new(path, options.format.as_deref())?;
         let config = checkpoint.config()?;
         let census = checkpoint.census(&config)?;
         let derived = derived::check(checkpoint, &config, &census)?;
-        let extras = target.extras(checkpoint, &config, &census)?;
-        let plan = Plan::new(checkpoint, census, &config, (options, target), &extras)?;
-        Ok(Self { checkpoint, config, options, target, plan, derived, extras })
+        let extras = target.extras(origin, &config, &census)?;
+        let plan = Plan::new(origin, census, &config, (options, target), &extras)?;
+        Ok(Self { origin, config, options, target, plan, derived, extras })
     }
 
     fn metadata(&self, digest: impl Fn(&[u8]) -> String) -> Result<Metadata, Error> {
         let names = (self.plan.recipe.as_str(), self.options.split.as_deref());
-        self.target.metadata(self.checkpoint, &self.config, names, || {
-            Ok((self.derived.clone(), provenance::record(self.checkpoint, digest)?))
+        self.target.metadata(self.origin, &self.config, names, || {
+            Ok((self.derived.clone(), provenance::record(self.origin, digest)?))
         })
     }
 
     /// The hash of the source of the tensor of this name.
     fn source_hash(&self, name: &str) -> Option<Hash128> {
-        if let Some(extra) = self.extras.iter().find(|extra| extra.name() == name) {
-            return Some(extra.hash());
+        if let Some(extra) = self.extras.iter().find(|extra| extra.new.name == name) {
+            return extra.source.hash().ok();
         }
         let tensor = self.plan.tensors.iter().find(|tensor| tensor.name == name)?;
-        let source = source(self.checkpoint, &self.config, tensor, self.target);
-        source.ok().map(|source| source.hash())
+        source(self.origin, &self.config, tensor, self.target).ok()?.hash().ok()
     }
 
     fn new_tensors(&self) -> Vec<NewTensor> {
-        let extras = self.extras.iter().map(Source::as_new_tensor);
+        let extras = self.extras.iter().map(|extra| extra.new.clone());
         self.plan.tensors.iter().map(PlannedTensor::as_new_tensor).chain(extras).collect()
     }
 
@@ -224,43 +241,41 @@ impl<'a> Conversion<'a> {
     ) -> Result<(), Error> {
         let planned: BTreeMap<&str, &PlannedTensor> =
             self.plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let extras: BTreeMap<&str, &Source> =
-            self.extras.iter().map(|extra| (extra.name(), extra)).collect();
+        let extras: BTreeMap<&str, &Extra> =
+            self.extras.iter().map(|extra| (extra.new.name.as_str(), extra)).collect();
         let ended = writer.ended();
         let order: Vec<String> = writer.order().iter().map(|tensor| tensor.name.clone()).collect();
-        write_beside(writer, path, |pieces| {
+        write_beside(writer, path, |parts| {
             for name in order.get(ended..).unwrap_or_default() {
-                if let Some(extra) = extras.get(name.as_str()) {
-                    put_as_is(pieces, extra, extra.tensor())?;
+                if let Some(Extra { new, source }) = extras.get(name.as_str()) {
+                    put(source, &new.layout, parts, progress)?;
                 } else {
-                    self.put(planned[name.as_str()], pieces, progress)?;
+                    let tensor = planned[name.as_str()];
+                    let source = source(self.origin, &self.config, tensor, self.target)?;
+                    put(&source, &tensor.layout, parts, progress)?;
                 }
             }
             Ok(())
         })
     }
-
-    fn put(
-        &self,
-        tensor: &PlannedTensor,
-        pieces: &Pieces<'_>,
-        progress: &dyn Progress,
-    ) -> Result<(), Error> {
-        let source = source(self.checkpoint, &self.config, tensor, self.target)?;
-        if let Some(as_is) = source.as_is(&tensor.layout) {
-            progress.advance(tensor.size);
-            return put_as_is(pieces, &source, as_is);
-        }
-        let put = |bytes| pieces.put(Piece::Part(bytes));
-        let certificate = encode(&source, &tensor.layout, progress, put)?;
-        pieces.put(Piece::End(Box::new(certificate)))
-    }
 }
 
-fn put_as_is(pieces: &Pieces<'_>, source: &Source, tensor: &Tensor) -> Result<(), Error> {
-    let certificate = certify(source, tensor.view())?;
-    pieces.put(Piece::Whole(tensor.clone()))?;
-    pieces.put(Piece::End(Box::new(certificate)))
+/// Encodes a tensor in the type of `layout`, certifies it and hands it to the file.
+fn put(
+    source: &Source,
+    layout: &TensorLayout,
+    parts: &Parts<'_>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let certificate = if let Some(as_is) = source.as_is(layout) {
+        progress.advance(units::size(layout.byte_len()));
+        let certificate = certify(source, as_is.view())?;
+        parts.put(Part::Whole(as_is.clone()))?;
+        certificate
+    } else {
+        encode(source, layout, progress, |bytes| parts.put(Part::Bytes(bytes)))?
+    };
+    parts.put(Part::End(Box::new(certificate)))
 }
 
 /// The model in memory, by this recipe: matrices in the types of the plan, everything that keeps
@@ -271,15 +286,15 @@ pub(crate) fn in_memory(
     recipe: Recipe,
     progress: &dyn Progress,
 ) -> Result<Container, Error> {
-    let target = Target::memory()?;
+    let (target, origin) = (Target::memory()?, Origin::of(checkpoint));
     let options = ConvertOptions::new(recipe);
-    let plan = Plan::new(checkpoint, checkpoint.census(config)?, config, (&options, target), &[])?;
+    let plan = Plan::new(origin, checkpoint.census(config)?, config, (&options, target), &[])?;
     // Where matrices must be transposed, the map is let go, so that nothing is held twice.
     let share = !plan.tensors.iter().any(|tensor| tensor.placed.form.transposed);
     let mut tensors = Vec::new();
     progress.begin(Step::Convert, plan.output_size);
     for tensor in &plan.tensors {
-        let source = source(checkpoint, config, tensor, target)?;
+        let source = source(origin, config, tensor, target)?;
         let as_is = source.as_is(&tensor.layout).filter(|_| share);
         let stored = if let Some(as_is) = as_is {
             progress.advance(tensor.size);
@@ -304,12 +319,11 @@ pub(crate) fn in_memory(
 }
 
 fn source(
-    checkpoint: &Checkpoint,
+    origin: Origin<'_>,
     config: &ModelConfig,
     tensor: &PlannedTensor,
     target: Target,
 ) -> Result<Source, Error> {
     let form = target.form(config, &tensor.placed);
-    let source = Source::new(checkpoint.container(), &tensor.placed, form, checkpoint.path())?;
-    tensor.expert.map_or(Ok(source.clone()), |expert| source.expert(expert))
+    origin.source(&Piece { placed: &tensor.placed, form, expert: tensor.expert })
 }

@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 /// Bytes of a part: few in memory, and many chunks for all threads.
-const PART: usize = 4 << 20;
+const PART_BYTES: usize = 4 << 20;
 
 /// Encodes a tensor in the type of `layout` and hands its bytes to `put`, part by part. Returns
 /// its certificate.
@@ -32,7 +32,7 @@ pub(crate) fn encode(
 ) -> Result<Certificate, Error> {
     check_shape(source, layout)?;
     let chunk_rows = source.rows_per_chunk();
-    let part_rows = (PART / layout.row_bytes().max(1) / chunk_rows).max(1) * chunk_rows;
+    let part_rows = (PART_BYTES / layout.row_bytes().max(1) / chunk_rows).max(1) * chunk_rows;
     let (hash, sums) = rayon::join(
         || source.hash(),
         || {
@@ -47,7 +47,9 @@ pub(crate) fn encode(
             Ok::<_, Error>(sums)
         },
     );
-    Ok(certificate(source, hash, sums?))
+    // Both read the same values; the sums name the first that is wrong.
+    let sums = sums?;
+    Ok(certificate(source, hash?, sums))
 }
 
 /// The bytes of these rows, and what each chunk adds to the certificate.
@@ -91,56 +93,56 @@ fn encode_chunk(
 }
 
 /// What is written next.
-pub(crate) enum Piece {
+pub(crate) enum Part {
     /// Bytes of the current tensor.
-    Part(Vec<u8>),
+    Bytes(Vec<u8>),
     /// All bytes of the current tensor, from where they lie.
     Whole(Tensor),
     /// The current tensor is complete.
     End(Box<Certificate>),
 }
 
-/// Takes pieces for a file that another thread writes.
-pub(crate) struct Pieces<'a> {
-    to: SyncSender<Piece>,
+/// Takes parts for a file that another thread writes.
+pub(crate) struct Parts<'a> {
+    to: SyncSender<Part>,
     target: &'a Path,
 }
 
-impl Pieces<'_> {
+impl Parts<'_> {
     /// # Errors
     /// When the file cannot be written any more. The writing thread knows why.
-    pub(crate) fn put(&self, piece: Piece) -> Result<(), Error> {
+    pub(crate) fn put(&self, part: Part) -> Result<(), Error> {
         let stopped = |_| Error::io(self.target)(ErrorKind::BrokenPipe.into());
-        self.to.send(piece).map_err(stopped)
+        self.to.send(part).map_err(stopped)
     }
 }
 
-/// Writes what `produce` puts, on a thread of its own: a few pieces wait in memory at most.
+/// Writes what `produce` puts, on a thread of its own: a few parts wait in memory at most.
 ///
 /// # Errors
 /// When the file cannot be written, and those of `produce`.
 pub(crate) fn write_beside(
     writer: &mut Writer,
     target: &Path,
-    produce: impl FnOnce(&Pieces<'_>) -> Result<(), Error>,
+    produce: impl FnOnce(&Parts<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (to, from) = sync_channel(1);
     thread::scope(|scope| {
         let writing = scope.spawn(|| write_all(writer, from));
-        let pieces = Pieces { to, target };
-        let produced = produce(&pieces);
-        drop(pieces);
+        let parts = Parts { to, target };
+        let produced = produce(&parts);
+        drop(parts);
         writing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         produced
     })
 }
 
-fn write_all(writer: &mut Writer, pieces: Receiver<Piece>) -> Result<(), FormatError> {
-    for piece in pieces {
-        match piece {
-            Piece::Part(bytes) => writer.append(&bytes)?,
-            Piece::Whole(tensor) => writer.append(tensor.view().bytes())?,
-            Piece::End(certificate) => writer.end_tensor(&certificate)?,
+fn write_all(writer: &mut Writer, parts: Receiver<Part>) -> Result<(), FormatError> {
+    for part in parts {
+        match part {
+            Part::Bytes(bytes) => writer.append(&bytes)?,
+            Part::Whole(tensor) => writer.append(tensor.view().bytes())?,
+            Part::End(certificate) => writer.end_tensor(&certificate)?,
         }
     }
     Ok(())

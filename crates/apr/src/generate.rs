@@ -29,6 +29,18 @@ pub struct Generate {
     pub stop: Vec<String>,
     /// Who guesses tokens, so that several can be checked in one pass over the weights.
     pub speculation: Speculation,
+    /// What the prompt is.
+    pub prompt: Prompt,
+}
+
+/// What a prompt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prompt {
+    /// Text, around which the tokenizer puts the tokens that it puts around every text.
+    #[default]
+    Text,
+    /// What a chat template rendered: it has such tokens already.
+    Rendered,
 }
 
 /// How long a continuation is.
@@ -110,7 +122,11 @@ impl TextModel {
         options: &Generate,
         on_text: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> Result<Generation, Error> {
-        let prompt_tokens = self.tokenizer.encode(prompt).map_err(Error::token(&self.path))?;
+        let prompt_tokens = match options.prompt {
+            Prompt::Text => self.tokenizer.encode(prompt),
+            Prompt::Rendered => self.tokenizer.encode_as_is(prompt),
+        }
+        .map_err(Error::token(&self.path))?;
         let (count, full) = self.tokens_to_generate(prompt_tokens.len(), options.length)?;
         let mut steps = Steps::begin(self, &prompt_tokens, count, options)?;
         let mut output = Output::new(self, &prompt_tokens, options, on_text);

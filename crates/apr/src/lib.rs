@@ -20,6 +20,7 @@
 mod advice;
 mod audit;
 mod bench;
+mod chat;
 mod check;
 mod checkpoint;
 mod compare;
@@ -43,19 +44,24 @@ mod hex;
 mod hub;
 mod inspect;
 mod lint;
+mod magnitude;
 mod memory;
+mod merge;
+mod operation;
 mod oracle;
 mod parity;
 mod plan;
 mod progress;
 mod proof;
 mod provenance;
+mod prune;
 mod qa;
 mod recipe;
 mod report;
 mod rosetta;
 mod source;
 mod statistics;
+mod stream;
 mod target;
 mod text_model;
 mod trace;
@@ -68,7 +74,9 @@ pub use apr_format::{check_closed_files, copy_files, explain_bus_errors};
 pub use apr_hub::HubError;
 pub use apr_model::{CacheType, Sampling};
 pub use audit::{Audit, audit};
+pub use apr_token::Message;
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
+pub use chat::chat_prompt;
 pub use check::{SAMPLE_TEXT, SelfCheck, check};
 pub use checkpoint::Checkpoint;
 pub use compare::ValueDifference;
@@ -83,7 +91,7 @@ pub use exact::Figure;
 pub use explain::{Explanation, explain};
 pub use flow::{Flow, FlowLayers, FlowStep, flow};
 pub use generate::{
-    Generate, Generation, Length, OperationTime, Phase, Profile, Speculation, StopReason,
+    Generate, Generation, Length, OperationTime, Phase, Profile, Prompt, Speculation, StopReason,
 };
 pub use hex::{
     DistributionView, DumpView, HeaderFile, HeaderView, Slice, SliceView, StatisticsView,
@@ -92,11 +100,13 @@ pub use hex::{
 pub use hub::{CachedModel, CachedModels, PulledModel, RemovedModel, list, pull, remove};
 pub use inspect::{Inspection, TensorList, inspect, tensors};
 pub use lint::{Lint, Severity, Violation, lint};
+pub use merge::{Merge, MergeInput, MergePlan, MergedModels, Strategy, merge, merge_plan};
 pub use oracle::{Oracle, OracleFormat, OracleRuntime, oracle};
 pub use parity::{KernelParity, Parity, ParityPath, parity};
 pub use plan::{Plan, PlannedTensor};
 pub use progress::{Progress, Step};
 pub use proof::{Exception, Proof, ProofFailure, ProvenTensor};
+pub use prune::{Prune, PruneMethod, PrunePlan, PruneSettings, prune, prune_plan};
 pub use qa::{Gate, Qa, qa};
 pub use recipe::{RECIPES, Recipe, TypeOverride};
 pub use report::{
@@ -106,6 +116,7 @@ pub use report::{
 };
 pub use rosetta::{LayoutDifference, StoredLayout, TensorMismatch, TensorNames, diff_tensors};
 pub use statistics::{Histogram, Statistics};
+pub use stream::stream;
 pub use text_model::{LoadOptions, TextModel};
 pub use trace::{
     Against, DEFAULT_THRESHOLD, DamagedTensor, Trace, TracedLayer, TracedOperation, trace,

@@ -1,12 +1,12 @@
 //! What a conversion will do, tensor by tensor, before it does it.
 
+use crate::Error;
 use crate::convert::{ConvertOptions, Floats, Requantize};
+use crate::operation::Origin;
 use crate::proof::Exception;
 use crate::recipe::fallback;
-use crate::source::Source;
-use crate::target::{DecodedTypes, Target};
+use crate::target::{DecodedTypes, Extra, Target};
 use crate::units::{self, Table};
-use crate::{Checkpoint, Error};
 use apr_format::NewTensor;
 use apr_model::{Census, ModelConfig, PlacedTensor};
 use apr_tensor::{DType, TensorLayout};
@@ -69,11 +69,11 @@ pub struct PlannedTensor {
 
 impl Plan {
     pub(crate) fn new(
-        checkpoint: &Checkpoint,
+        origin: Origin<'_>,
         census: Census,
         config: &ModelConfig,
         (options, target): (&ConvertOptions, Target),
-        extras: &[Source],
+        extras: &[Extra],
     ) -> Result<Self, Error> {
         let packed = census.tensors.iter().any(|placed| placed.layout.dtype().is_quantized());
         let single = packed && options.floats == Floats::Single;
@@ -90,7 +90,7 @@ impl Plan {
             estimated_output_size: 0,
             reduction_ratio: 0.0,
         };
-        let planner = Planner { checkpoint, config, options, target, decoded };
+        let planner = Planner { origin, config, options, target, decoded };
         for placed in census.tensors {
             plan.input_size += units::size(placed.layout.byte_len());
             for planned in planner.tensors(&placed)? {
@@ -101,7 +101,7 @@ impl Plan {
         }
         planner.check_overrides(&plan.tensors)?;
         for extra in extras {
-            plan.output_size += units::size(extra.as_new_tensor().layout.byte_len());
+            plan.output_size += units::size(extra.new.layout.byte_len());
         }
         plan.bits_per_weight = plan.output_size as f64 * 8.0 / plan.elements as f64;
         Ok(plan)
@@ -132,7 +132,7 @@ impl PlannedTensor {
 
 /// What decides the type of every tensor.
 struct Planner<'a> {
-    checkpoint: &'a Checkpoint,
+    origin: Origin<'a>,
     config: &'a ModelConfig,
     options: &'a ConvertOptions,
     target: Target,
@@ -147,7 +147,7 @@ impl Planner<'_> {
         if placed.form.transposed != self.target.form(self.config, placed).transposed {
             shape.reverse();
         }
-        let names = self.target.names(self.checkpoint, self.config, placed);
+        let names = self.target.names(self.origin.checkpoint, self.config, placed);
         let per_expert = names.len() > 1;
         if per_expert {
             shape.remove(0);
@@ -157,7 +157,7 @@ impl Planner<'_> {
         let (dtype, exception) = fit(wanted, row, source);
         self.check_types(placed, source, dtype)?;
         let layout = TensorLayout::new(dtype, &shape)
-            .map_err(Error::layout(self.checkpoint.path(), placed.source()))?;
+            .map_err(Error::layout(self.origin.checkpoint.path(), placed.source()))?;
         let planned = |(at, name): (usize, String)| PlannedTensor {
             name,
             role: placed.role.to_string(),
@@ -197,6 +197,13 @@ impl Planner<'_> {
                 "SafeTensors has no type {stored}: choose a recipe of floats, or .apr or .gguf"
             )));
         }
+        if self.origin.computes(placed) && !stored.is_encodable() {
+            return Err(Error::Argument(format!(
+                "{}: tensor {:?} is {stored}, a type that is read and not written: decode the model first (apr export … -o NAME.safetensors)",
+                self.origin.checkpoint.path().display(),
+                placed.source()
+            )));
+        }
         let allowed = source == stored
             || source.is_float()
             || (source.is_quantized()
@@ -204,7 +211,8 @@ impl Planner<'_> {
         if allowed {
             return Ok(());
         }
-        let (path, tensor) = (self.checkpoint.path().to_path_buf(), placed.source().to_owned());
+        let checkpoint = self.origin.checkpoint;
+        let (path, tensor) = (checkpoint.path().to_path_buf(), placed.source().to_owned());
         Err(Error::SourceType { path, tensor, dtype: source })
     }
 

@@ -147,7 +147,8 @@ fn compare_all(
             sums.into_iter().collect()
         },
     );
-    Ok(certificate(source, source_hash, sums?))
+    let sums = sums?;
+    Ok(certificate(source, source_hash?, sums))
 }
 
 /// Refuses a layout of other rows or columns than the source's.

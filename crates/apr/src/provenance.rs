@@ -1,6 +1,7 @@
 //! Where a model came from: the files that were read, by name, size and SHA-256, which is the
 //! digest that model hubs publish.
 
+use crate::operation::Origin;
 use crate::{Checkpoint, Error, Progress, units};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -20,9 +21,26 @@ const STEP: usize = 1 << 24;
 
 /// The record for the metadata: a function of the source files and this program's version.
 pub(crate) fn record(
-    checkpoint: &Checkpoint,
+    Origin { checkpoint, operation }: Origin<'_>,
     digest: impl Fn(&[u8]) -> String,
 ) -> Result<Value, Error> {
+    let sources = sources(checkpoint, &digest)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let mut record = json!({ "tool": "apr", "version": version, "sources": sources });
+    if let Some(operation) = operation {
+        let others = operation.others().into_iter().map(|other| self::sources(other, &digest));
+        let others: Vec<Value> = others.collect::<Result<_, _>>()?;
+        let mut settings = operation.settings();
+        if !others.is_empty() {
+            settings.insert("others".to_owned(), Value::Array(others));
+        }
+        record["operation"] = Value::Object(settings);
+    }
+    Ok(record)
+}
+
+/// The files of a checkpoint that were read.
+fn sources(checkpoint: &Checkpoint, digest: &impl Fn(&[u8]) -> String) -> Result<Value, Error> {
     let entry = |path: &Path, bytes: &[u8]| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         json!({ "name": name, "size": bytes.len(), "sha256": digest(bytes) })
@@ -39,7 +57,7 @@ pub(crate) fn record(
             }
         }
     }
-    Ok(json!({ "tool": "apr", "version": env!("CARGO_PKG_VERSION"), "sources": sources }))
+    Ok(Value::Array(sources))
 }
 
 /// The SHA-256 of these bytes in hexadecimal.

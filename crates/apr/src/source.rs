@@ -3,19 +3,23 @@
 
 use crate::statistics::{AllFinite, decoded, run_bytes};
 use crate::{Checkpoint, Error};
-use apr_format::{Container, Hash128, NewTensor};
+use apr_format::{Container, Hash128, Hasher128, NewTensor};
 use apr_kernel::Kernels;
 use apr_model::{Form, PlacedTensor, RowOrder};
 use apr_tensor::{DType, Tensor, TensorError, TensorLayout, TensorView};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Elements that one worker handles at a time. Fixed, so that results do not depend on the
 /// number of threads; small enough for the second-level cache.
 const CHUNK_ELEMS: usize = 1 << 14;
 /// Rows of a source that are transposed together: what they become is a cache line.
 const TILE: usize = 16;
+
+/// Chunks that are computed side by side for the digest of computed values.
+const HASHED_CHUNKS: usize = 64;
 
 /// A source tensor and how it is to be read.
 #[derive(Clone)]
@@ -32,6 +36,32 @@ pub(crate) struct Source {
     /// The name of each part.
     names: Vec<String>,
     path: PathBuf,
+    /// What gives its values instead of the parts, which then say its shape alone.
+    computed: Option<Computed>,
+}
+
+/// Values that are computed of those of sources.
+pub(crate) trait Compute: Send + Sync {
+    /// The sources that it reads: of one shape.
+    fn sources(&self) -> Vec<&Source>;
+
+    /// Of how many rows its ranges must be multiples.
+    fn rows_together(&self) -> usize {
+        1
+    }
+
+    /// The values of a range of rows.
+    ///
+    /// # Errors
+    /// When a source cannot be read.
+    fn rows(&self, rows: Range<usize>) -> Result<Vec<f32>, Error>;
+}
+
+#[derive(Clone)]
+struct Computed {
+    values: Arc<dyn Compute>,
+    /// Chunks are multiples of this many rows.
+    block: usize,
 }
 
 /// Which line of the source is which line of the result. A line is a row of a matrix, and an
@@ -81,6 +111,7 @@ impl Source {
             name: placed.source().to_owned(),
             names: placed.sources.clone(),
             path: path.to_path_buf(),
+            computed: None,
         })
     }
 
@@ -120,7 +151,16 @@ impl Source {
             name: name.to_owned(),
             names: vec![name.to_owned()],
             path: path.to_path_buf(),
+            computed: None,
         }
+    }
+
+    /// The same tensor with values that are computed, and to each of which `offset` is added.
+    pub(crate) fn computed(self, values: impl Compute + 'static, offset: f32) -> Self {
+        let blocks = values.sources().into_iter().map(Self::block_rows);
+        // All are powers of two.
+        let block = blocks.chain([values.rows_together()]).max().unwrap_or(1);
+        Self { offset, computed: Some(Computed { values: Arc::new(values), block }), ..self }
     }
 
     /// Values that come from no file, as they are.
@@ -140,13 +180,9 @@ impl Source {
         NewTensor { name: self.name().to_owned(), layout: self.layout.clone() }
     }
 
-    /// The first of its parts.
-    pub(crate) fn tensor(&self) -> &Tensor {
-        &self.parts[0]
-    }
-
+    /// Type of its values: what is computed is so in single precision.
     pub(crate) fn dtype(&self) -> DType {
-        self.layout.dtype()
+        if self.computed.is_some() { DType::F32 } else { self.layout.dtype() }
     }
 
     /// The tensor itself, its bytes where they lie, if a tensor of this layout is nothing else.
@@ -201,10 +237,16 @@ impl Source {
         self.as_is(&self.layout).map(Tensor::view)
     }
 
-    /// The digest of its bytes, one part after the other.
-    pub(crate) fn hash(&self) -> Hash128 {
+    /// The digest of its bytes, one part after the other; of computed values, that of them.
+    ///
+    /// # Errors
+    /// When values cannot be computed.
+    pub(crate) fn hash(&self) -> Result<Hash128, Error> {
+        if self.computed.is_some() {
+            return self.hash_values();
+        }
         let parts: Vec<&[u8]> = self.parts.iter().map(|part| part.view().bytes()).collect();
-        Hash128::of_parts(&parts)
+        Ok(Hash128::of_parts(&parts))
     }
 
     /// Its values in runs, in the order in which they are stored.
@@ -222,8 +264,26 @@ impl Source {
         })
     }
 
+    fn hash_values(&self) -> Result<Hash128, Error> {
+        let (rows, step) = (self.rows_and_cols().0, self.rows_per_chunk());
+        let mut hasher = Hasher128::default();
+        let batch = step.saturating_mul(HASHED_CHUNKS);
+        for first in (0..rows).step_by(batch) {
+            let end = first.saturating_add(batch).min(rows);
+            let firsts: Vec<usize> = (first..end).step_by(step).collect();
+            let read = |first: &usize| self.read(*first..first.saturating_add(step).min(end));
+            let chunks: Vec<_> = firsts.par_iter().map(read).collect();
+            for chunk in chunks {
+                let bytes: Vec<u8> = chunk?.iter().flat_map(|value| value.to_le_bytes()).collect();
+                hasher.update(&bytes);
+            }
+        }
+        Ok(hasher.digest())
+    }
+
+    /// Whether the source has the transpose of what is stored.
     pub(crate) const fn transposed(&self) -> bool {
-        self.transposed
+        self.transposed && self.computed.is_none()
     }
 
     /// Its name, for messages.
@@ -243,7 +303,11 @@ impl Source {
     /// Whether every row of a tensor of this layout is a row of the source, byte for byte.
     pub(crate) fn keeps_bytes_of_rows(&self, layout: &TensorLayout) -> bool {
         let keeps_rows = self.lines.are_same() || !self.is_vector();
-        !self.transposed && self.dtype() == layout.dtype() && self.offset == 0.0 && keeps_rows
+        self.computed.is_none()
+            && !self.transposed
+            && self.dtype() == layout.dtype()
+            && self.offset == 0.0
+            && keeps_rows
     }
 
     fn is_vector(&self) -> bool {
@@ -286,21 +350,26 @@ impl Source {
 
     pub(crate) fn rows_per_chunk(&self) -> usize {
         let (_, cols) = self.rows_and_cols();
-        // Rows of the result that are columns of the source are whole blocks there.
-        let block = if self.transposed { self.dtype().block_elems() } else { 1 };
-        (CHUNK_ELEMS / cols.max(1)).max(1).next_multiple_of(block)
+        let block = self.computed.as_ref().map_or(1, |computed| computed.block);
+        (CHUNK_ELEMS / cols.max(1)).max(1).next_multiple_of(block.max(self.block_rows()))
     }
 
-    /// The values of a range of rows.
+    /// Rows of the result that are columns of the source are whole blocks there.
+    fn block_rows(&self) -> usize {
+        if self.transposed { self.layout.dtype().block_elems() } else { 1 }
+    }
+
+    /// The values of a range of rows, which begins and ends where
+    /// [chunks](Self::rows_per_chunk) do.
     ///
     /// # Errors
     /// Names the first value that is not finite.
     pub(crate) fn read(&self, rows: Range<usize>) -> Result<Vec<f32>, Error> {
-        let (_, cols) = self.rows_and_cols();
         let values = self.values(&rows)?;
         if Kernels::best().run(AllFinite(&values)) {
             return Ok(values);
         }
+        let (_, cols) = self.rows_and_cols();
         let at = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
         Err(self.not_finite(rows.start * cols + at, values[at]))
     }
@@ -320,6 +389,17 @@ impl Source {
     /// # Errors
     /// When the tensor does not have these rows.
     pub(crate) fn values(&self, rows: &Range<usize>) -> Result<Vec<f32>, Error> {
+        let mut values = match &self.computed {
+            Some(computed) => computed.values.rows(rows.clone())?,
+            None => self.decode(rows)?,
+        };
+        if self.offset != 0.0 {
+            values.iter_mut().for_each(|value| *value += self.offset);
+        }
+        Ok(values)
+    }
+
+    fn decode(&self, rows: &Range<usize>) -> Result<Vec<f32>, Error> {
         let (_, cols) = self.rows_and_cols();
         let mut values = vec![0.0; rows.len() * cols];
         let read = match (self.transposed, &self.parts[..]) {
@@ -327,7 +407,7 @@ impl Source {
             (false, [only]) if self.lines.are_same() => only
                 .view()
                 .row_bytes(rows.clone())
-                .and_then(|bytes| Kernels::best().decode(self.dtype(), bytes, &mut values)),
+                .and_then(|bytes| Kernels::best().decode(self.layout.dtype(), bytes, &mut values)),
             _ if self.is_vector() => self.read_vector(&mut values),
             _ => {
                 rows.clone().zip(values.chunks_exact_mut(cols.max(1))).try_for_each(|(row, out)| {
@@ -337,9 +417,6 @@ impl Source {
             }
         };
         read.map_err(Error::layout(&self.path, self.name()))?;
-        if self.offset != 0.0 {
-            values.iter_mut().for_each(|value| *value += self.offset);
-        }
         Ok(values)
     }
 
@@ -367,7 +444,7 @@ impl Source {
         for first in (0..cols).step_by(TILE) {
             let width = TILE.min(cols - first);
             for (col, out) in (first..first + width).zip(tile.chunks_exact_mut(len.max(1))) {
-                kernels.decode(self.dtype(), tensor.column_bytes(col, rows.clone())?, out)?;
+                kernels.decode(tensor.dtype(), tensor.column_bytes(col, rows.clone())?, out)?;
             }
             for (row, values) in values.chunks_exact_mut(cols).enumerate() {
                 for (at, value) in values[first..first + width].iter_mut().enumerate() {

@@ -2,13 +2,18 @@
 //! beside them.
 
 use crate::checkpoint::key;
+use crate::operation::{Origin, Piece};
 use crate::source::Source;
 use crate::{Checkpoint, Error, gguf};
-use apr_format::{FORMATS, Format, Metadata, apr, safetensors};
-use apr_model::{Census, Form, ModelConfig, Naming, PlacedTensor, TensorRole};
+use apr_format::{FORMATS, Format, Metadata, NewTensor, apr, safetensors};
+use apr_model::{Census, DerivedKind, DerivedTensor, Form, ModelConfig, Naming, Part};
+use apr_model::{PlacedTensor, TensorRole};
 use apr_tensor::DType;
 use serde_json::{Value, json};
 use std::path::Path;
+
+/// Key of the provenance in GGUF and SafeTensors files.
+pub(crate) const PROVENANCE: &str = "apr.provenance";
 
 /// The kind of file that is written.
 #[derive(Clone, Copy)]
@@ -98,21 +103,22 @@ impl Target {
     /// When they cannot be read, or have more values than can be stored.
     pub(crate) fn extras(
         self,
-        checkpoint: &Checkpoint,
+        origin: Origin<'_>,
         config: &ModelConfig,
         census: &Census,
-    ) -> Result<Vec<Source>, Error> {
+    ) -> Result<Vec<Extra>, Error> {
         match self.naming {
             Naming::Canonical => Ok(Vec::new()),
             Naming::Gguf => config
                 .gguf_factors()
                 .into_iter()
-                .map(|(name, values)| Source::of_values(name, &values))
+                .map(|(name, values)| Source::of_values(name, &values).map(Extra::new))
                 .collect(),
-            Naming::Published if checkpoint.naming() == Naming::Published => {
-                let derived = census.derived.iter();
-                derived.map(|derived| Source::as_it_is(checkpoint, &derived.source)).collect()
-            }
+            Naming::Published if origin.checkpoint.naming() == Naming::Published => census
+                .derived
+                .iter()
+                .map(|derived| Extra::derived(origin, derived, census))
+                .collect(),
             Naming::Published => Ok(Vec::new()),
         }
     }
@@ -123,28 +129,67 @@ impl Target {
     /// When the format cannot say what must be said.
     pub(crate) fn metadata(
         self,
-        checkpoint: &Checkpoint,
+        Origin { checkpoint, operation }: Origin<'_>,
         config: &ModelConfig,
         (recipe, split): (&str, Option<&str>),
         provenance: impl FnOnce() -> Result<(Value, Value), Error>,
     ) -> Result<Metadata, Error> {
+        let mut metadata = match self.naming {
+            Naming::Gguf => gguf::keys(checkpoint, config, split)?,
+            Naming::Published => published_metadata(checkpoint),
+            Naming::Canonical => self_contained(checkpoint, config)?,
+        };
         match self.naming {
-            Naming::Gguf => gguf::keys(checkpoint, config, split),
-            Naming::Published => Ok(published_metadata(checkpoint)),
             Naming::Canonical => {
                 let (derived, provenance) = provenance()?;
-                let mut metadata = self_contained(checkpoint, config)?;
                 metadata.insert(key::RECIPE.to_owned(), json!(recipe));
                 metadata.insert(key::DERIVED.to_owned(), derived);
                 metadata.insert(key::PROVENANCE.to_owned(), provenance);
-                Ok(metadata)
             }
+            // Of a conversion the source is said to be kept; that new values are new must be said.
+            Naming::Gguf | Naming::Published if operation.is_some() => {
+                let (_, provenance) = provenance()?;
+                metadata.insert(PROVENANCE.to_owned(), json!(provenance.to_string()));
+            }
+            Naming::Gguf | Naming::Published => {}
         }
+        Ok(metadata)
     }
 
     /// Whether the files of a Hugging Face folder belong to the file.
     pub(crate) fn is_safetensors(self) -> bool {
         self.format.name == safetensors::NAME
+    }
+}
+
+/// A tensor of a new file that is no weight.
+pub(crate) struct Extra {
+    pub(crate) new: NewTensor,
+    pub(crate) source: Source,
+}
+
+impl Extra {
+    fn new(source: Source) -> Self {
+        Self { new: source.as_new_tensor(), source }
+    }
+
+    /// A tensor that a published checkpoint has beside its weights: as it is, unless it repeats a
+    /// weight that has new values.
+    fn derived(
+        origin: Origin<'_>,
+        derived: &DerivedTensor,
+        census: &Census,
+    ) -> Result<Self, Error> {
+        let Self { new, source } = Self::new(Source::as_it_is(origin.checkpoint, &derived.source)?);
+        let is_embedding = |placed: &&PlacedTensor| placed.role.part == Part::TokenEmbedding;
+        let repeated = census.tensors.iter().filter(|_| derived.kind == DerivedKind::TiedHead);
+        match repeated.filter(|placed| origin.computes(placed)).find(is_embedding) {
+            None => Ok(Self { new, source }),
+            Some(placed) => {
+                let piece = Piece { placed, form: placed.form, expert: None };
+                Ok(Self { new, source: origin.source(&piece)? })
+            }
+        }
     }
 }
 
@@ -180,6 +225,12 @@ fn self_contained(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Metad
     set(key::CONFIG, checkpoint.config_json().cloned());
     set(key::GENERATION_CONFIG, checkpoint.generation_config_json().cloned());
     set(key::CHAT_TEMPLATE, checkpoint.chat_template().map(Value::from));
+    let tokens = checkpoint.special_tokens();
+    let tokens = Some(tokens).filter(|tokens| !tokens.is_empty());
+    set(
+        key::SPECIAL_TOKENS,
+        tokens.filter(|_| checkpoint.chat_template().is_some()).cloned().map(Value::Object),
+    );
     set(key::SOURCE_METADATA, checkpoint.source_metadata());
     set(key::TOKENIZER, checkpoint.tokenizer_json()?.map(|json| Value::from(json.into_owned())));
     Ok(metadata)

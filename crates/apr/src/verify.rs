@@ -1,5 +1,6 @@
 //! The proof again, from two files alone.
 
+use crate::operation::{Operation, Origin, Piece};
 use crate::proof::{ProvenTensor, certify};
 use crate::source::Source;
 use crate::validate::check_bytes;
@@ -19,6 +20,16 @@ pub fn verify(
     source: &Checkpoint,
     progress: &dyn Progress,
 ) -> Result<Proof, Error> {
+    verify_origin(stored, Origin::of(source), progress)
+}
+
+/// Proves that `stored` is what comes from `origin`.
+pub(crate) fn verify_origin(
+    stored: &Checkpoint,
+    origin: Origin<'_>,
+    progress: &dyn Progress,
+) -> Result<Proof, Error> {
+    let source = origin.checkpoint;
     check_bytes(stored, progress)?;
     let source_config = source.config()?;
     // A file of weights may lie alone; then the source says what its tensors should be.
@@ -33,7 +44,7 @@ pub fn verify(
     let of_stored: BTreeMap<&str, &PlacedTensor> =
         census.tensors.iter().map(|placed| (placed.name.as_str(), placed)).collect();
     for placed in &source_census.tensors {
-        let proven = prove((stored, of_stored[placed.name.as_str()]), (source, placed))?;
+        let proven = prove((stored, of_stored[placed.name.as_str()]), (origin, placed))?;
         progress.advance(proven.iter().map(ProvenTensor::byte_len).sum());
         tensors.extend(proven);
     }
@@ -49,6 +60,7 @@ pub fn verify(
         tensors,
         derived: source_census.derived.iter().map(|derived| derived.source.clone()).collect(),
         exceptions: Vec::new(),
+        operation: origin.operation.map(Operation::label),
         verdict: "proven",
     })
 }
@@ -72,10 +84,11 @@ fn same_tensors(stored: &Checkpoint, census: &Census, source: &Census) -> Result
 /// Compares a weight with its source: one tensor, or one for each expert.
 fn prove(
     (stored, in_stored): (&Checkpoint, &PlacedTensor),
-    (source, in_source): (&Checkpoint, &PlacedTensor),
+    (origin, in_source): (Origin<'_>, &PlacedTensor),
 ) -> Result<Vec<ProvenTensor>, Error> {
-    let source = Source::new(source.container(), in_source, in_stored.form, source.path())?;
+    let source = |expert| origin.source(&Piece { placed: in_source, form: in_stored.form, expert });
     let [_, _, ..] = &in_stored.sources[..] else {
+        let source = source(None)?;
         return Ok(vec![prove_tensor(stored, (in_stored.source(), in_stored.role), &source)?]);
     };
     let (expected, found) = (in_source.layout.shape().to_vec(), in_stored.layout.shape().to_vec());
@@ -85,7 +98,7 @@ fn prove(
     }
     let experts = in_stored.sources.iter().enumerate();
     experts
-        .map(|(at, name)| prove_tensor(stored, (name, in_stored.role), &source.clone().expert(at)?))
+        .map(|(at, name)| prove_tensor(stored, (name, in_stored.role), &source(Some(at))?))
         .collect()
 }
 

@@ -65,6 +65,12 @@ impl Output {
         write(text).map_err(Error::Output)
     }
 
+    /// Standard output for the bytes of a file, which are all that is printed.
+    #[allow(clippy::unused_self, reason = "whoever has the output may write to it")]
+    pub(crate) fn bytes(&mut self) -> impl Write {
+        stdout().lock()
+    }
+
     /// A remark for a person; not shown when nobody looks.
     pub(crate) fn remark(&self, text: &str) {
         if !self.json && !self.quiet && stderr().is_terminal() {

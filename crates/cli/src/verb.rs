@@ -19,9 +19,11 @@ mod inspect;
 mod lint;
 mod list;
 mod man;
+mod merge;
 mod model_args;
 mod oracle;
 mod parity;
+mod prune;
 mod pull;
 mod qa;
 mod quantize;
@@ -84,6 +86,10 @@ verbs! {
     Export(export),
     /// Store a model in fewer bits, every tensor proven
     Quantize(quantize),
+    /// Make one model of several of the same kind, every tensor proven
+    Merge(merge),
+    /// Make the smallest weights of a model zero, every tensor proven
+    Prune(prune),
     /// Continue a text
     Run(run),
     /// Prove an .apr file again, tensor by tensor, against the checkpoint it was made from

@@ -28,14 +28,17 @@ impl Hash128 {
 
 /// The digest of bytes that come in parts.
 #[derive(Default)]
-pub(crate) struct Hasher128(Box<Xxh3>);
+pub struct Hasher128(Box<Xxh3>);
 
 impl Hasher128 {
-    pub(crate) fn update(&mut self, part: &[u8]) {
+    /// Takes the next part.
+    pub fn update(&mut self, part: &[u8]) {
         self.0.update(part);
     }
 
-    pub(crate) fn digest(&self) -> Hash128 {
+    /// The digest of all parts so far.
+    #[must_use]
+    pub fn digest(&self) -> Hash128 {
         Hash128(self.0.digest128())
     }
 }

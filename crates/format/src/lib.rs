@@ -34,7 +34,7 @@ pub use certificate::Certificate;
 pub use container::{Container, ContainerFile, Metadata, TensorEntry};
 pub use disk::{Disk, DiskFile, SystemDisk};
 pub use error::{FormatError, Malformed};
-pub use hash::Hash128;
+pub use hash::{Hash128, Hasher128};
 pub use mmap::{check_closed_files, copy_files, explain_bus_errors};
 pub use open::{FORMATS, Format, open, open_header};
 pub use writer::{Destination, NewTensor, Unchanged, Writer};

@@ -9,6 +9,7 @@ use crate::arch::{Arch, Part, Requirement, Setting, TensorRole, WindowRule};
 use crate::{ARCHS, ModelError, Param};
 use json::{bad, count, flag, lookup, number};
 use serde_json::Value;
+use std::fmt;
 
 /// The parameters of a model.
 #[derive(Debug, Clone)]
@@ -95,6 +96,37 @@ pub struct Experts {
 }
 
 impl ModelConfig {
+    /// The first parameter in which another model computes differently or has other shapes: its
+    /// name, here and there. Scaling of rotary positions, which files round, is not looked at.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        let text = |value: &dyn fmt::Debug| format!("{value:?}");
+        let list = |config: &Self| {
+            let theta = |rope: &Option<RopeConfig>| rope.as_ref().map(|rope| rope.theta);
+            [
+                ("architecture", config.arch.name.to_owned()),
+                ("number of layers", text(&config.layers)),
+                ("hidden size", text(&config.hidden_size)),
+                ("number of heads", text(&config.heads)),
+                ("number of key and value heads", text(&config.kv_heads)),
+                ("width of a head", text(&config.head_dim)),
+                ("width of the MLP", text(&config.mlp_size)),
+                ("vocabulary size", text(&config.vocab_size)),
+                ("tied head", text(&config.tied)),
+                ("experts", text(&config.experts)),
+                ("base of rotary positions", text(&theta(&config.rope))),
+                ("base of local rotary positions", text(&theta(&config.local_rope))),
+                ("window", text(&config.window)),
+                ("epsilon of norms", text(&config.norm_eps)),
+            ]
+        };
+        let pairs = list(self).into_iter().zip(list(other));
+        pairs
+            .into_iter()
+            .find(|(here, there)| here != there)
+            .map(|(here, there)| (here.0, here.1, there.1))
+    }
+
     /// Reads the parameters from the object in `config.json`.
     ///
     /// # Errors

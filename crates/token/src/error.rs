@@ -106,6 +106,9 @@ pub enum TokenError {
         /// The limit.
         limit: usize,
     },
+    /// A chat template that gives no text.
+    #[error("chat template: {0}")]
+    Chat(#[from] crate::ChatError),
     /// The tokenizer refused a text.
     #[error("text could not be tokenized: {0}")]
     Encode(tokenizers::Error),

@@ -2,8 +2,10 @@
 //!
 //! The `tokenizers` crate is the implementation that the models were trained with; this crate
 //! loads it from a `tokenizer.json` or from what a GGUF file says, turns either into the other,
-//! and decodes a stream of tokens without breaking characters that span several of them.
+//! decodes a stream of tokens without breaking characters that span several of them, and renders
+//! conversations by the model's chat template, within limits.
 
+mod chat;
 mod difference;
 mod error;
 mod file;
@@ -15,6 +17,7 @@ mod split;
 mod stream;
 mod vocabulary;
 
+pub use chat::{Chat, ChatError, ChatTemplate, Message};
 pub use difference::Difference;
 pub use error::TokenError;
 pub use sentence_piece::SpacePrefix;
@@ -73,6 +76,22 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenError> {
         let encoding = self.inner.encode_fast(text, true).map_err(TokenError::Encode)?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The tokens of a text that says itself where it begins and ends, as a rendered
+    /// [`ChatTemplate`] does: nothing is put around it. Special tokens are recognised.
+    ///
+    /// # Errors
+    /// When the tokenizer refuses the text.
+    pub fn encode_as_is(&self, text: &str) -> Result<Vec<u32>, TokenError> {
+        let encoding = self.inner.encode_fast(text, false).map_err(TokenError::Encode)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of a token as the vocabulary has it; none if there is no such token.
+    #[must_use]
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
     }
 
     /// The text of tokens; special tokens are dropped. A leading space is kept, unless the

@@ -34,6 +34,10 @@ pub struct Proof {
     pub derived: Vec<String>,
     /// Tensors in another type than the recipe asks for, and why.
     pub exceptions: Vec<Exception>,
+    /// What was made of the source, and is what the file was compared with; none if the source was
+    /// taken as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
     /// Elements that were compared.
     pub elements: u64,
     /// `proven`: a proof that fails is an error.
@@ -97,6 +101,10 @@ impl ProvenTensor {
         }
     }
 
+    pub(crate) const fn role(&self) -> TensorRole {
+        self.kind
+    }
+
     pub(crate) const fn byte_len(&self) -> u64 {
         self.bytes
     }
@@ -157,11 +165,9 @@ impl fmt::Display for Proof {
             total.add(tensor);
         }
         writeln!(f, "{} ({}, {})", self.file.display(), self.architecture, self.recipe)?;
-        writeln!(
-            f,
-            "compared with {}, every element, read back from the file\n",
-            self.source.display()
-        )?;
+        let source = self.source.display().to_string();
+        let with = self.operation.as_ref().unwrap_or(&source);
+        writeln!(f, "compared with {with}, every element, read back from the file\n")?;
         let header = [
             "tensor",
             "count",

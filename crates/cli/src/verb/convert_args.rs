@@ -8,6 +8,9 @@ use apr::{ConvertOptions, Error, Plan, Proof, Recipe, Requantize, TypeOverride};
 use schemars::JsonSchema;
 use std::path::{Path, PathBuf};
 
+/// Names of standard output.
+const STREAMS: [&str; 2] = ["-", "/dev/stdout"];
+
 #[derive(clap::Args)]
 pub(crate) struct ConvertArgs {
     /// Store the matrices whose names match the regular expression in this type; may be given
@@ -54,6 +57,25 @@ impl ConvertArgs {
         }
     }
 
+    /// Whether nothing is to be written.
+    pub(crate) const fn is_plan(&self) -> bool {
+        self.plan
+    }
+
+    /// The file to write.
+    pub(crate) fn target(&self) -> Result<&Path, Error> {
+        if self.is_stream() {
+            let text = "standard output needs a format: apr export MODEL --format FORMAT -o -";
+            return Err(Error::Argument(text.to_owned()));
+        }
+        Ok(self.output.as_deref().unwrap_or(Path::new("plan.apr")))
+    }
+
+    /// Whether the file goes to standard output.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.output.as_deref().is_some_and(|output| STREAMS.iter().any(|name| output == *name))
+    }
+
     /// Writes the file, or shows the plan of it.
     pub(crate) fn run(
         &self,
@@ -61,13 +83,35 @@ impl ConvertArgs {
         options: &ConvertOptions,
         output: &mut Output,
     ) -> Result<Outcome, Error> {
+        if self.is_stream() && !self.plan && options.format.is_some() {
+            return self.stream(source, options, output);
+        }
+        let target = self.target()?;
         let checkpoint = open(source)?;
-        let target = self.output.as_deref().unwrap_or(Path::new("plan.apr"));
         if self.plan {
             output.report(&apr::plan(&checkpoint, target, options)?)?;
         } else {
             output.report(&apr::convert(&checkpoint, target, options, &Bar::default())?)?;
         }
+        Ok(Outcome::Success)
+    }
+
+    /// Prints the proven file, and nothing else.
+    fn stream(
+        &self,
+        source: &Path,
+        options: &ConvertOptions,
+        output: &mut Output,
+    ) -> Result<Outcome, Error> {
+        if output.is_json() || self.resume {
+            let other = if output.is_json() { "--json" } else { "--resume" };
+            let text = "standard output is the file's: write to a file instead";
+            return Err(Error::Argument(format!("-o - and {other} exclude each other: {text}")));
+        }
+        let checkpoint = open(source)?;
+        let proof = apr::stream(&checkpoint, &mut output.bytes(), options, &Bar::default())?;
+        let count = proof.tensors.len();
+        output.remark(&format!("[proven: {count} tensors, {} bytes]", proof.file_size));
         Ok(Outcome::Success)
     }
 }

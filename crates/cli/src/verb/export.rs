@@ -14,7 +14,8 @@ pub(crate) struct Args {
     source: PathBuf,
     #[command(flatten)]
     recipe: RecipeArgs,
-    /// The format to write, whatever the file is called: apr, gguf or safetensors
+    /// The format to write, whatever the file is called: apr, gguf or safetensors; with -o -, to
+    /// standard output
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// In a SafeTensors file whose packed tensors are decoded, keep the types of the others;

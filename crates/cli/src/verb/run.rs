@@ -6,7 +6,8 @@ use crate::Outcome;
 use crate::open::open;
 use crate::output::{self, Output};
 use crate::progress::Bar;
-use apr::{Error, Generate, Generation, Length, LoadOptions, Sampling, Speculation, TextModel};
+use apr::{Error, Generate, Generation, Length, LoadOptions, Message, Prompt, Sampling};
+use apr::{Speculation, TextModel};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,12 @@ pub(crate) struct Args {
     /// Continue the prompt as it is, without a chat template; this is the default
     #[arg(long)]
     raw: bool,
+    /// Take the prompt for a user's message and answer it, by the model's chat template
+    #[arg(long, conflicts_with = "raw")]
+    chat: bool,
+    /// What the model is told before the conversation
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
     /// How to print
     #[arg(short, long, default_value = "text")]
     format: Format,
@@ -92,8 +99,9 @@ impl Task for Args {
     type Report = Generation;
 
     fn run(self, output: &mut Output) -> Result<Outcome, Error> {
-        let prompt = self.prompt.or(self.text).unwrap_or_default();
+        let mut prompt = self.prompt.or(self.text).unwrap_or_default();
         let options = Generate {
+            prompt: if self.chat { Prompt::Rendered } else { Prompt::Text },
             length: self.tokens.map_or(Length::default(), Length::Exactly),
             sampling: self.sampling.settings(),
             stop: self.stop,
@@ -103,7 +111,14 @@ impl Task for Args {
             },
         };
         let load = LoadOptions { profile: self.profile, ..self.load.options()? };
-        let mut model = text_model(&self.model, &load)?;
+        let checkpoint = open(&self.model)?;
+        if self.chat {
+            let system = self.system.iter().map(|text| Message::new("system", text));
+            let messages: Vec<Message> = system.chain([Message::new("user", &prompt)]).collect();
+            prompt = apr::chat_prompt(&checkpoint, &checkpoint.tokenizer()?, &messages)?;
+        }
+        let mut model = TextModel::open(&checkpoint, &load, &Bar::default())?;
+        drop(checkpoint);
         if let Some(draft) = &self.draft {
             // A recipe and a profile are about the model itself.
             let load = LoadOptions { recipe: None, profile: false, ..load };

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod byte_level;
+mod chat;
 mod corpus;
 mod hostile;
 mod sentence_piece;
