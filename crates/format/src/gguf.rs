@@ -20,7 +20,7 @@ pub(crate) use split::join;
 pub(crate) use writer::new_file;
 
 use crate::open::Parsed;
-use crate::size::{to_u64, to_usize};
+use crate::size::{Budget, to_u64, to_usize};
 use crate::{Malformed, Metadata, TensorEntry};
 use apr_tensor::{DType, MAX_RANK, TensorLayout};
 use certificates::Certificates;
@@ -59,7 +59,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let (tensor_count, key_count) = (cursor.u64()?, cursor.u64()?);
     cursor.check_count("list of keys", key_count, MIN_KEY_BYTES)?;
     let (mut metadata, mut certificates) = (Metadata::new(), Certificates::default());
-    let mut values = Values::new();
+    let mut budget = Budget::of(bytes);
+    let mut values = Values::new(&mut budget);
     for _ in 0..key_count {
         let key = cursor.text()?;
         if certificates.take(key, &mut cursor)? {
@@ -72,8 +73,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     }
     let alignment = alignment(&metadata)?;
     cursor.check_count("list of tensors", tensor_count, MIN_TENSOR_BYTES)?;
-    let tensors: Result<Vec<_>, _> = (0..tensor_count).map(|_| entry(&mut cursor)).collect();
-    let mut tensors = tensors?;
+    budget.take_tensors(tensor_count)?;
+    let mut tensors = Vec::with_capacity(to_usize(tensor_count));
+    for _ in 0..tensor_count {
+        tensors.push(entry(&mut cursor)?);
+    }
     let header_end = cursor.position();
     let start = header_end.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
     let end = tile(&mut tensors, start, alignment)?;
