@@ -7,6 +7,7 @@
 )]
 
 mod architectures;
+mod attacks;
 mod bad_input;
 mod bench;
 mod bit_rot;

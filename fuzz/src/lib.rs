@@ -13,6 +13,11 @@ pub use repair::variants;
 pub fn model_file(bytes: &[u8]) {
     for bytes in variants(bytes) {
         bounded(bytes.len(), || {
+            if let Ok(checkpoint) = apr::Checkpoint::header_from("fuzz", &mut &bytes[..]) {
+                exercise(&checkpoint);
+            }
+        });
+        bounded(bytes.len(), || {
             if let Ok(checkpoint) = apr::Checkpoint::from_bytes("fuzz", bytes) {
                 exercise(&checkpoint);
             }

@@ -2,11 +2,12 @@
 //! files of a Hugging Face folder.
 
 use crate::{Error, Progress, hub};
-use apr_format::{Container, apr, gguf, open, open_bytes, open_header, parse_json, read_in_folder};
+use apr_format::{Container, apr, gguf, open, open_bytes, open_header, parse_json, read_header, read_in_folder};
 use apr_model::{Arch, Census, ModelConfig, Naming, Survey};
 use apr_token::Tokenizer;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 
@@ -67,6 +68,17 @@ impl Checkpoint {
             gguf::NAME => Self::from_gguf(path, container),
             _ => Ok(Self::alone(path, container)),
         }
+    }
+
+    /// Opens a model of which only the header is needed, from a stream; `name` stands for it in
+    /// errors. No more than the header is read.
+    ///
+    /// # Errors
+    /// As for [`open_header`](Self::open_header).
+    pub fn header_from(name: impl AsRef<Path>, stream: &mut dyn Read) -> Result<Self, Error> {
+        let path = name.as_ref().to_path_buf();
+        let container = read_header(&path, stream)?;
+        Self::with_parts(path, container)
     }
 
     /// Opens a model of which only the header is needed: anything that [`open`](Self::open)

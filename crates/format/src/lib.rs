@@ -39,5 +39,5 @@ pub use folder::{open_in_folder, read_in_folder};
 pub use hash::Hash128;
 pub use json::parse_json;
 pub use mmap::{check_closed_files, copy_files, explain_bus_errors};
-pub use open::{FORMATS, Format, open, open_bytes, open_header};
+pub use open::{FORMATS, Format, open, open_bytes, open_header, read_header};
 pub use writer::{Destination, NewTensor, Unchanged, Writer};

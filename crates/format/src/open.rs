@@ -196,7 +196,12 @@ pub fn open_header(path: &Path) -> Result<Container, FormatError> {
     read_header(path, &mut File::open(path).map_err(FormatError::io(path))?)
 }
 
-fn read_header(path: &Path, stream: &mut dyn Read) -> Result<Container, FormatError> {
+/// Reads the header of a model from a stream, of which no more than the header is read; `path`
+/// names it in errors.
+///
+/// # Errors
+/// As for [`open_header`].
+pub fn read_header(path: &Path, stream: &mut dyn Read) -> Result<Container, FormatError> {
     let mut bytes = Vec::new();
     let mut read_up_to = |bytes: &mut Vec<u8>, len: u64| {
         let missing = len.saturating_sub(to_u64(bytes.len()));

@@ -153,3 +153,65 @@ pub fn open_folder(folder: &Path) -> Result<Container, FormatError> {
     let index = Index::from_json(&text).map_err(FormatError::malformed(&path))?;
     index.join(&path, |shard| open_part(folder, shard))
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "an overflow is a failed test")]
+mod tests {
+    use super::*;
+
+    /// Every arrangement of up to three tensors at small offsets, each of which has the bytes of
+    /// its shape or one more or less.
+    #[test]
+    fn tensors_tile_the_data() {
+        let mut places = Vec::new();
+        for begin in 0..5 {
+            for end in 0..6 {
+                places.extend((0..3).map(|len| (begin, end, len)));
+            }
+        }
+        let mut accepted = 0;
+        for &a in &places {
+            for &b in &places {
+                accepted += usize::from(check(&[a, b]));
+            }
+            check(&[a]);
+        }
+        let sound: Vec<_> = places.iter().copied().filter(|(b, e, len)| b + len == *e).collect();
+        for &a in &sound {
+            for &b in &sound {
+                for &c in &sound {
+                    accepted += usize::from(check(&[a, b, c]));
+                }
+            }
+        }
+        assert!(accepted > 100, "{accepted}");
+    }
+
+    /// By the definition: each has the bytes of its shape, and in the order of the data each begins
+    /// where the one before ends.
+    fn check(places: &[(usize, usize, usize)]) -> bool {
+        let json: Vec<String> = (0..)
+            .zip(places)
+            .map(|(at, (begin, end, len))| {
+                format!(r#""{at}":{{"dtype":"U8","shape":[{len}],"data_offsets":[{begin},{end}]}}"#)
+            })
+            .collect();
+        let json = format!("{{{}}}", json.join(","));
+        let file = [&to_u64(json.len()).to_le_bytes(), json.as_bytes()].concat();
+        let mut sorted = places.to_vec();
+        sorted.sort_unstable();
+        let mut last = 0;
+        let holds = sorted.iter().all(|&(begin, end, len)| {
+            let follows = begin == last && begin + len == end;
+            last = end;
+            follows
+        });
+        let Ok(parsed) = parse(&file) else {
+            assert!(!holds, "{json} is refused");
+            return false;
+        };
+        let end = to_u64(file.len() + last);
+        assert!(holds && parsed.file_len == (end..=end), "{json} is accepted");
+        true
+    }
+}

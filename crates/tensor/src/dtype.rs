@@ -1,4 +1,11 @@
 //! The one table of types. Every reader, writer, kernel and verb takes its facts from here.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 pub(crate) mod float;
 pub(crate) mod int;
@@ -71,6 +78,7 @@ macro_rules! dtypes {
 
             /// How blocks of this type are read and written.
             #[must_use]
+            #[allow(clippy::as_conversions, reason = "the discriminant is the number")]
             pub const fn codec(self) -> &'static Codec {
                 match self {
                     $(Self::$variant => const {
@@ -163,6 +171,7 @@ impl DType {
 
     /// The type number: GGML's, or a private one from 0x1000.
     #[must_use]
+    #[allow(clippy::as_conversions, reason = "the discriminant is the number")]
     pub const fn id(self) -> u32 {
         self as u32
     }
@@ -217,11 +226,13 @@ impl DType {
     /// When `bytes` is no whole number of blocks.
     pub fn swap_bytes(self, bytes: &mut [u8]) -> Result<(), TensorError> {
         let codec = self.codec();
-        let elems = (bytes.len() / codec.bytes).saturating_mul(codec.elems);
+        let blocks = bytes.len().checked_div(codec.bytes).unwrap_or_default();
+        let elems = blocks.saturating_mul(codec.elems);
         self.check_lengths(bytes.len(), elems)?;
         for block in bytes.chunks_exact_mut(codec.bytes) {
             for words in codec.words {
-                let numbers = &mut block[words.at..words.at + words.width * words.count];
+                let end = words.at.saturating_add(words.width.saturating_mul(words.count));
+                let numbers = block.get_mut(words.at..end).unwrap_or_default();
                 numbers.chunks_exact_mut(words.width).for_each(<[u8]>::reverse);
             }
         }
@@ -281,7 +292,7 @@ impl DType {
                 found: bytes,
             });
         }
-        match (bytes / codec.bytes).checked_mul(codec.elems) {
+        match bytes.checked_div(codec.bytes).and_then(|blocks| blocks.checked_mul(codec.elems)) {
             Some(expected) if expected == elems => Ok(()),
             expected => Err(TensorError::ElementCount {
                 expected: expected.unwrap_or(usize::MAX),
@@ -298,6 +309,7 @@ impl fmt::Display for DType {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "an overflow is a failed test")]
 mod tests {
     use super::*;
 

@@ -3,6 +3,13 @@
 //! The `tokenizers` crate is the implementation that the models were trained with; this crate
 //! loads it from a `tokenizer.json` or from what a GGUF file says, turns either into the other,
 //! and decodes a stream of tokens without breaking characters that span several of them.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 mod difference;
 mod error;
