@@ -19,7 +19,7 @@ pub fn exercise(checkpoint: &Checkpoint) {
     show(apr::tree(checkpoint).as_ref());
     show(apr::oracle(checkpoint).as_ref());
     show(apr::flow(checkpoint).as_ref());
-    show(apr::hex_header(checkpoint).as_ref());
+    show(Ok(&apr::hex_header(checkpoint)));
     for name in tensors.into_iter().take(TENSORS) {
         show(apr::explain(checkpoint, name).as_ref());
         show(apr::hex_dump(checkpoint, name, 64).as_ref());

@@ -2,24 +2,36 @@
 //! file that opens.
 
 mod bounds;
+mod container;
 mod exercise;
 mod repair;
 
 pub use bounds::bounded;
-pub use exercise::exercise;
-pub use repair::variants;
 
-/// A model file: whatever it holds, it is opened and looked at in bounded time and memory.
+use apr::Checkpoint;
+use std::path::Path;
+
+/// A model file: whatever it holds, it is opened and looked at in bounded time and memory, whole
+/// and as the header that comes through a pipe.
 pub fn model_file(bytes: &[u8]) {
-    for bytes in variants(bytes) {
+    let name = Path::new("fuzz");
+    for bytes in repair::variants(bytes) {
         bounded(bytes.len(), || {
-            if let Ok(checkpoint) = apr::Checkpoint::header_from("fuzz", &mut &bytes[..]) {
-                exercise(&checkpoint);
+            if let Ok(container) = apr_format::read_header(name, &mut &bytes[..]) {
+                container::exercise(&container);
+            }
+            if let Ok(checkpoint) = Checkpoint::header_from(name, &mut &bytes[..]) {
+                exercise::exercise(&checkpoint);
             }
         });
         bounded(bytes.len(), || {
-            if let Ok(checkpoint) = apr::Checkpoint::from_bytes("fuzz", bytes) {
-                exercise(&checkpoint);
+            if let Ok(container) = apr_format::open_bytes(name, bytes.clone()) {
+                container::exercise(&container);
+            }
+        });
+        bounded(bytes.len(), || {
+            if let Ok(checkpoint) = Checkpoint::from_bytes(name, bytes) {
+                exercise::exercise(&checkpoint);
             }
         });
     }

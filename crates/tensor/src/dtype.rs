@@ -1,11 +1,4 @@
 //! The one table of types. Every reader, writer, kernel and verb takes its facts from here.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    clippy::expect_used,
-    reason = "everything parsed here may be hostile"
-)]
 
 pub(crate) mod float;
 pub(crate) mod int;
@@ -78,7 +71,6 @@ macro_rules! dtypes {
 
             /// How blocks of this type are read and written.
             #[must_use]
-            #[allow(clippy::as_conversions, reason = "the discriminant is the number")]
             pub const fn codec(self) -> &'static Codec {
                 match self {
                     $(Self::$variant => const {
@@ -165,6 +157,13 @@ dtypes! {
     U64 = 0x1004, Some("U64"), int::BlockU64;
 }
 
+#[deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "lengths and numbers may be hostile"
+)]
 impl DType {
     /// First number of the types that GGML does not have.
     const PRIVATE: u32 = 0x1000;
@@ -309,7 +308,6 @@ impl fmt::Display for DType {
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects, reason = "an overflow is a failed test")]
 mod tests {
     use super::*;
 
