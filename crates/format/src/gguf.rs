@@ -195,7 +195,7 @@ mod tests {
         let found = tile(&mut tensors, to_u64(START), to_u64(alignment));
         let mut places = places.to_vec();
         places.sort_unstable();
-        let mut end = 0;
+        let mut end = 0_usize;
         let holds = places.iter().all(|&(start, len)| {
             let follows = start == end.next_multiple_of(alignment);
             end = start + len;

@@ -2,10 +2,12 @@
 
 use super::NAME;
 use crate::json::{UniqueMap, check_memory};
+use crate::size::to_u64;
 use crate::{Container, FormatError, Malformed, Metadata};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
+use std::str::Utf8Error;
 
 /// Memory of half an entry: a name or a shard.
 const ENTRY_BYTES: usize = 64;
@@ -27,10 +29,13 @@ impl Index {
         struct Text {
             weight_map: UniqueMap<String>,
         }
-        check_memory(json, ENTRY_BYTES)?;
+        // What is skipped is not decoded, and would hide that it is no text.
+        let text = |error: Utf8Error| Malformed::Text { at: to_u64(error.valid_up_to()) };
+        let json = std::str::from_utf8(json).map_err(text)?;
+        check_memory(json.as_bytes(), ENTRY_BYTES)?;
         let as_json = |source| Malformed::Json { what: "index", source };
         let Text { weight_map: UniqueMap(weight_map) } =
-            serde_json::from_slice(json).map_err(as_json)?;
+            serde_json::from_str(json).map_err(as_json)?;
         if let Some(shard) = weight_map.values().find(|shard| !is_plain(shard)) {
             return Err(Malformed::ShardName { shard: shard.clone() });
         }
@@ -94,6 +99,13 @@ fn is_plain(shard: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by fuzzing: skipped parts of the index held bytes that no JSON has.
+    #[test]
+    fn what_is_no_text_is_refused_where_it_is_skipped() {
+        let json = b"{\"metadata\":{\"total\xff\":1},\"weight_map\":{}}";
+        assert!(matches!(Index::from_json(json), Err(Malformed::Text { at: 19 })));
+    }
 
     #[test]
     fn shard_names_stay_in_the_folder() {
