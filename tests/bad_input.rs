@@ -645,7 +645,7 @@ fn a_config_that_says_nothing_or_nonsense_is_refused() {
         (with("intermediate_size", json!(513)), &["mlp", "[513, 192]", "[512, 192]"]),
         (with("num_hidden_layers", json!(5)), &["model.layers.4.", "missing"]),
         (with("num_hidden_layers", json!(3)), &["model.layers.3."]),
-        (with("num_hidden_layers", json!(u64::MAX)), &["model.layers.4."]),
+        (with("num_hidden_layers", json!(u64::MAX)), &["num_hidden_layers", "4096"]),
         (with("vocab_size", json!(u64::MAX)), &["model.embed_tokens.weight"]),
         (with("num_attention_heads", json!(u64::MAX)), &["num_attention_heads"]),
         (with("num_attention_heads", json!(u64::MAX - 1)), &["num_attention_heads"]),

@@ -7,6 +7,7 @@
 )]
 
 mod architectures;
+mod attacks;
 mod audit;
 mod bad_input;
 mod bench;

@@ -2,14 +2,16 @@
 //! files of a Hugging Face folder.
 
 use crate::{Error, Progress, hub};
-use apr_format::{Container, apr, gguf, open, open_header};
+use apr_format::{
+    Container, apr, gguf, open, open_bytes, open_header, parse_json, read_header, read_in_folder,
+};
 use apr_model::{Arch, Census, ModelConfig, ModelError, Naming, Survey};
 use apr_token::Tokenizer;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
-use std::fs;
-use std::io::ErrorKind;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 /// Keys of the `.apr` metadata (docs/format.md).
 pub(crate) mod key {
@@ -57,6 +59,33 @@ impl Checkpoint {
         Self::with_parts(path, container)
     }
 
+    /// Opens a `.apr`, GGUF or SafeTensors file that is in memory already; `name` stands for it in
+    /// errors. A SafeTensors file has no companions there: its architecture follows from the names
+    /// of its tensors.
+    ///
+    /// # Errors
+    /// When the bytes are no model file, or are malformed.
+    pub fn from_bytes(name: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Self, Error> {
+        let path = name.as_ref().to_path_buf();
+        let container = open_bytes(&path, bytes)?;
+        match container.format() {
+            apr::NAME => Ok(Self::embedded(path, container)),
+            gguf::NAME => Self::from_gguf(path, container),
+            _ => Ok(Self::alone(path, container)),
+        }
+    }
+
+    /// Opens a model of which only the header is needed, from a stream; `name` stands for it in
+    /// errors. No more than the header is read.
+    ///
+    /// # Errors
+    /// As for [`open_header`](Self::open_header).
+    pub fn header_from(name: impl AsRef<Path>, stream: &mut dyn Read) -> Result<Self, Error> {
+        let path = name.as_ref().to_path_buf();
+        let container = read_header(&path, stream)?;
+        Self::with_parts(path, container)
+    }
+
     /// Opens a model of which only the header is needed: anything that [`open`](Self::open)
     /// takes, or a pipe (`-` is standard input).
     ///
@@ -87,30 +116,36 @@ impl Checkpoint {
         }
         if container.files().iter().any(|file| file.bytes().is_none()) {
             // A pipe has no folder whose files could belong to it.
-            let (config, generation_config, tokenizer, chat_template) = (None, None, None, None);
-            return Ok(Self {
-                path,
-                container,
-                config,
-                generation_config,
-                tokenizer,
-                chat_template,
-                special_tokens: Map::new(),
-            });
+            return Ok(Self::alone(path, container));
         }
         // A file's companions lie beside it.
         let folder = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
         let folder = folder.unwrap_or(Path::new("."));
-        let tokenizer_config = read_json(&folder.join("tokenizer_config.json"))?;
+        let tokenizer_config = read_json(folder, "tokenizer_config.json")?;
         Ok(Self {
-            config: read_json(&folder.join("config.json"))?,
-            generation_config: read_json(&folder.join("generation_config.json"))?,
-            tokenizer: read_text(&folder.join("tokenizer.json"))?,
+            config: read_json(folder, "config.json")?,
+            generation_config: read_json(folder, "generation_config.json")?,
+            tokenizer: read_text(folder, "tokenizer.json")?,
             chat_template: read_chat_template(folder, tokenizer_config.as_ref())?,
             special_tokens: special_tokens(tokenizer_config),
             path,
             container,
         })
+    }
+
+    /// Weights without the files that belong to them.
+    fn alone(path: PathBuf, container: Container) -> Self {
+        let (config, generation_config, tokenizer, chat_template) = (None, None, None, None);
+        let special_tokens = Map::new();
+        Self {
+            path,
+            container,
+            config,
+            generation_config,
+            tokenizer,
+            chat_template,
+            special_tokens,
+        }
     }
 
     fn embedded(path: PathBuf, container: Container) -> Self {
@@ -303,27 +338,26 @@ impl Checkpoint {
     }
 }
 
-fn read_text(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(Error::io(path)(error)),
-    }
+fn read_text(folder: &Path, name: &str) -> Result<Option<String>, Error> {
+    let bad = |error: FromUtf8Error| Error::BadPart {
+        path: folder.join(name),
+        cause: error.utf8_error().to_string(),
+    };
+    let text = read_in_folder(folder, name)?;
+    text.map(|text| String::from_utf8(text).map_err(bad)).transpose()
 }
 
-fn read_json(path: &Path) -> Result<Option<Value>, Error> {
-    let Some(text) = read_text(path)? else { return Ok(None) };
-    let bad = |cause: String| Error::BadPart { path: path.to_path_buf(), cause };
-    let value: Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+fn read_json(folder: &Path, name: &str) -> Result<Option<Value>, Error> {
+    let Some(text) = read_in_folder(folder, name)? else { return Ok(None) };
+    let bad = |cause: String| Error::BadPart { path: folder.join(name), cause };
+    let value: Value = parse_json(&text, "JSON").map_err(|error| bad(error.to_string()))?;
     if value.is_object() { Ok(Some(value)) } else { Err(bad("not a JSON object".to_owned())) }
 }
 
 /// `chat_template.jinja`, else the `chat_template` of `tokenizer_config.json`: a template, or a
 /// list of named ones, of which the one named `default` counts.
 fn read_chat_template(folder: &Path, config: Option<&Value>) -> Result<Option<String>, Error> {
-    if let Some(template) = read_text(&folder.join("chat_template.jinja"))? {
+    if let Some(template) = read_text(folder, "chat_template.jinja")? {
         return Ok(Some(template));
     }
     let Some(template) = config.and_then(|config| config.get("chat_template")) else {

@@ -25,7 +25,7 @@ const MOST: f64 = 0.9;
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct HubComparison {
     /// The worst verdict over all tensors.
-    pub verdict: Verdict,
+    pub verdict: TensorVerdict,
     /// Whether every tensor is that of the checkpoint, up to the rounding of its type.
     pub is_faithful: bool,
     /// The file.
@@ -35,7 +35,7 @@ pub struct HubComparison {
     /// Number of tensors that were compared by value.
     pub compared: usize,
     /// Number of tensors with each verdict.
-    pub counts: BTreeMap<Verdict, usize>,
+    pub counts: BTreeMap<TensorVerdict, usize>,
     /// The tensors, the worst first.
     pub tensors: Vec<ComparedTensor>,
     /// Why tensors were matched by their names in the files, and not by what they are for; none
@@ -48,7 +48,7 @@ pub struct HubComparison {
 /// What to think of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum TensorVerdict {
     /// Every value is the same.
     Identical,
     /// The values differ by no more than the rounding of the types, nor by more than others of
@@ -64,7 +64,7 @@ pub enum Verdict {
     Missing,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for TensorVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Identical => "identical",
@@ -83,7 +83,7 @@ pub struct ComparedTensor {
     /// Canonical name; where the architecture does not have it, that in the files.
     pub name: String,
     /// What to think of it.
-    pub verdict: Verdict,
+    pub verdict: TensorVerdict,
     /// Why, where it is not what the types explain.
     pub reason: Option<String>,
     /// The tensor in the file.
@@ -137,10 +137,10 @@ pub fn compare_hf(
     for tensor in &tensors {
         *counts.entry(tensor.verdict).or_insert(0) += 1;
     }
-    let verdict = tensors.first().map_or(Verdict::Identical, |worst| worst.verdict);
+    let verdict = tensors.first().map_or(TensorVerdict::Identical, |worst| worst.verdict);
     Ok(HubComparison {
         verdict,
-        is_faithful: verdict <= Verdict::Rounded,
+        is_faithful: verdict <= TensorVerdict::Rounded,
         file: DiffedFile::of(file),
         reference: DiffedFile::of(reference),
         compared: compared.len(),
@@ -156,11 +156,12 @@ pub fn compare_hf(
 
 fn judged(found: &Match, difference: Option<&Difference>, all: &[Difference]) -> ComparedTensor {
     let (verdict, reason) = match (&found.a, &found.b, difference) {
-        (None, _, _) => (Verdict::Missing, Some("not in the file".to_owned())),
-        (_, None, _) => (Verdict::Added, Some("not in the checkpoint".to_owned())),
-        (Some(a), Some(b), None) => {
-            (Verdict::Shape, Some(format!("{:?}, the checkpoint has {:?}", a.shape(), b.shape())))
-        }
+        (None, _, _) => (TensorVerdict::Missing, Some("not in the file".to_owned())),
+        (_, None, _) => (TensorVerdict::Added, Some("not in the checkpoint".to_owned())),
+        (Some(a), Some(b), None) => (
+            TensorVerdict::Shape,
+            Some(format!("{:?}, the checkpoint has {:?}", a.shape(), b.shape())),
+        ),
         (_, _, Some(difference)) => verdict(difference, all),
     };
     ComparedTensor {
@@ -174,25 +175,25 @@ fn judged(found: &Match, difference: Option<&Difference>, all: &[Difference]) ->
     }
 }
 
-fn verdict(difference: &Difference, all: &[Difference]) -> (Verdict, Option<String>) {
+fn verdict(difference: &Difference, all: &[Difference]) -> (TensorVerdict, Option<String>) {
     let distance = &difference.distance;
     if distance.is_none() {
-        return (Verdict::Identical, None);
+        return (TensorVerdict::Identical, None);
     }
     let values = distance.values();
     if values.not_finite > 0 {
         let reason = format!("{} values are NaN or infinite", units::count(values.not_finite));
-        return (Verdict::Different, Some(reason));
+        return (TensorVerdict::Different, Some(reason));
     }
     let (relative, most) = (values.relative, explained(difference.dtypes));
     if relative > most {
         let (relative, most) = (units::percent(relative), units::percent(most));
         let reason = format!("departs by {relative}, rounding explains {most}");
-        return (Verdict::Different, Some(reason));
+        return (TensorVerdict::Different, Some(reason));
     }
     let typical = Typical::of(difference, all);
     if !typical.is_exceeded_by(difference) {
-        return (Verdict::Rounded, None);
+        return (TensorVerdict::Rounded, None);
     }
     let others = typical.relative.unwrap_or_default();
     let [row, col] = distance.worst_at;
@@ -202,7 +203,7 @@ fn verdict(difference: &Difference, all: &[Difference]) -> (Verdict, Option<Stri
         units::percent(others),
         units::percent(distance.worst_run)
     );
-    (Verdict::Different, Some(reason))
+    (TensorVerdict::Different, Some(reason))
 }
 
 /// What rounding may leave as |difference| / |tensor|: nothing where one float type is kept.
@@ -231,7 +232,7 @@ fn rounding(dtype: DType) -> f64 {
 impl HubComparison {
     /// The tensors that are not those of the checkpoint.
     pub fn unfaithful(&self) -> impl Iterator<Item = &ComparedTensor> {
-        self.tensors.iter().filter(|tensor| tensor.verdict > Verdict::Rounded)
+        self.tensors.iter().filter(|tensor| tensor.verdict > TensorVerdict::Rounded)
     }
 }
 

@@ -73,7 +73,7 @@ pub fn inspect(checkpoint: &Checkpoint) -> Result<Inspection, Error> {
 
 /// Elements of all tensors that have dimensions: what has none is a setting, no weight.
 pub(crate) fn total_params(container: &Container) -> u64 {
-    container.tensors().iter().map(|entry| params(&entry.layout)).sum()
+    units::total(container.tensors().iter().map(|entry| params(&entry.layout)))
 }
 
 /// Elements of a tensor that has dimensions.

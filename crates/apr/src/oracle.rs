@@ -124,7 +124,8 @@ fn positions(arch: &Arch, config: Option<&ModelConfig>) -> String {
 
 fn runtime(config: &ModelConfig) -> OracleRuntime {
     // Keys and values of every layer, in single precision.
-    let per_token = units::size(2 * size_of::<f32>() * config.layers * config.kv_size());
+    let cached = config.kv_size().saturating_mul(config.layers);
+    let per_token = units::size(cached.saturating_mul(2 * size_of::<f32>()));
     OracleRuntime {
         attention: match config.kv_heads {
             1 if config.heads > 1 => "multi-query",

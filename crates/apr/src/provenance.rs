@@ -3,9 +3,9 @@
 
 use crate::operation::Origin;
 use crate::{Checkpoint, Error, Progress, units};
+use apr_format::read_in_folder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::fs;
 use std::path::Path;
 
 /// Files beside the weights that an import reads.
@@ -51,9 +51,8 @@ fn sources(checkpoint: &Checkpoint, digest: &impl Fn(&[u8]) -> String) -> Result
     }
     if checkpoint.path().is_dir() {
         for name in COMPANIONS {
-            let path = checkpoint.path().join(name);
-            if path.is_file() {
-                sources.push(entry(&path, &fs::read(&path).map_err(Error::io(&path))?));
+            if let Some(text) = read_in_folder(checkpoint.path(), name)? {
+                sources.push(entry(Path::new(name), &text));
             }
         }
     }

@@ -97,7 +97,7 @@ pub fn tree(checkpoint: &Checkpoint) -> Result<Tree, Error> {
         tensor_count: container.tensors().len(),
         total_tensors: container.tensors().len(),
         total_params: total_params(container),
-        size_bytes: container.tensors().iter().map(byte_len).sum(),
+        size_bytes: units::total(container.tensors().iter().map(byte_len)),
         children: root.nodes(""),
     })
 }
@@ -162,8 +162,8 @@ impl Node {
             name: name.to_owned(),
             path,
             tensor_count: children.iter().map(|child| child.tensor_count).sum(),
-            params: children.iter().map(|child| child.params).sum(),
-            size_bytes: children.iter().map(|child| child.size_bytes).sum(),
+            params: units::total(children.iter().map(|child| child.params)),
+            size_bytes: units::total(children.iter().map(|child| child.size_bytes)),
             shape: None,
             dtype: None,
             children,

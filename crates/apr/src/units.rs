@@ -8,6 +8,12 @@ pub(crate) fn size(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
 }
 
+/// The sum of sizes that a header declares; where only the header was read, they are claims, and
+/// the sum may be past every number.
+pub(crate) fn total(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
+}
+
 /// A token as an index.
 pub(crate) fn index(token: u32) -> usize {
     usize::try_from(token).unwrap_or(usize::MAX)

@@ -1,7 +1,10 @@
 //! The only place that writes to the terminal: reports as text or JSON on standard output,
 //! messages on standard error.
 
+mod escape;
+
 use apr::Error;
+use escape::{escaped, json_escaped};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Display;
@@ -57,7 +60,7 @@ impl Output {
     pub(crate) fn document(&mut self, document: &impl Serialize) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(document).map_err(io::Error::from);
         self.printed = true;
-        self.text(&(escape_c1(&text.map_err(Error::Output)?) + "\n"))
+        self.text(&(json_escaped(&text.map_err(Error::Output)?) + "\n"))
     }
 
     /// Prints text at once.
@@ -110,26 +113,14 @@ impl Output {
     }
 }
 
-/// Escapes the control characters that JSON allows in strings and terminals obey.
-fn escape_c1(json: &str) -> String {
-    let escape = |c: char| match c {
-        '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
-        c => c.to_string(),
-    };
-    json.chars().map(escape).collect()
-}
-
-/// Text in which no control character of a file's names reaches the terminal, except those kept.
-fn escaped(text: &str, keep: &[char]) -> String {
-    let escape = |c: char| {
-        let harmless = !c.is_control() || keep.contains(&c);
-        if harmless { c.to_string() } else { c.escape_default().to_string() }
-    };
-    text.chars().map(escape).collect()
+/// Writes what a model generates, as it comes. Its tokens are a stranger's: what a terminal would
+/// obey is escaped there, while a file or a pipe gets every character.
+pub(crate) fn stream(text: &str) -> io::Result<()> {
+    if stdout().is_terminal() { write(&escaped(text, &['\n', '\t'])) } else { write(text) }
 }
 
 /// Writes to standard output and flushes, so that text streams.
-pub(crate) fn write(text: &str) -> io::Result<()> {
+fn write(text: &str) -> io::Result<()> {
     let mut stdout = stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()

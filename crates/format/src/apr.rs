@@ -6,7 +6,8 @@ mod writer;
 pub(crate) use writer::new_file;
 
 use crate::open::Parsed;
-use crate::size::{to_u64, to_usize};
+use crate::parse_json;
+use crate::size::{Budget, to_u64, to_usize};
 use crate::{Malformed, Metadata, TensorEntry};
 use raw::{IndexEntry, RawEntry, RawHeader};
 use std::ops::Range;
@@ -35,9 +36,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let metadata = bytes.get(sections.metadata.clone()).ok_or_else(truncated)?;
     let index = bytes.get(sections.index.clone()).ok_or_else(truncated)?;
     raw.check_seal(metadata, index)?;
-    let metadata: Metadata = serde_json::from_slice(metadata)
-        .map_err(|source| Malformed::Json { what: "metadata", source })?;
-    let tensors = entries(index, raw.tensor_count.get(), &sections.data)?;
+    let metadata: Metadata = parse_json(metadata, "metadata")?;
+    let count = raw.tensor_count.get();
+    Budget::of(bytes).take_tensors(u64::from(count))?;
+    let tensors = entries(index, count, &sections.data)?;
     let file_len = sections.data.end..=sections.data.end;
     let parsed = Parsed::new(metadata, tensors, sections.data.start, file_len);
     Ok(Parsed { seal: Some(raw.seal()), ..parsed })

@@ -28,6 +28,14 @@ pub enum FormatError {
         /// The folder.
         path: PathBuf,
     },
+    /// A link of a model's folder that leads out of it.
+    #[error("{}: a link to {}, out of its folder: put the file itself here, or name it", path.display(), target.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// The target of a conversion cannot be replaced by a file.
     #[error("{}: exists and is no regular file; choose another output", path.display())]
     NotAFile {
@@ -74,6 +82,7 @@ impl FormatError {
             Self::Io { .. }
             | Self::UnknownFormat { .. }
             | Self::NoWeights { .. }
+            | Self::Link { .. }
             | Self::NotAFile { .. }
             | Self::Changed { .. }
             | Self::Busy { .. } => None,
@@ -114,6 +123,18 @@ pub enum Malformed {
         /// Its declared size.
         len: u64,
         /// The limit.
+        limit: u64,
+    },
+    /// Lists that would take more memory than a file of this size can justify.
+    #[error(
+        "{count} {what}: more than {limit} bytes of memory, which a header of this size does not justify"
+    )]
+    Memory {
+        /// What is listed.
+        what: &'static str,
+        /// How many the header declares.
+        count: u64,
+        /// Memory that all its lists may take.
         limit: u64,
     },
     /// Not the JSON that belongs there.
@@ -285,6 +306,7 @@ impl Malformed {
             | Self::Truncated { .. }
             | Self::TrailingBytes { .. }
             | Self::TooLarge { .. }
+            | Self::Memory { .. }
             | Self::Json { .. }
             | Self::Key { .. }
             | Self::Text { .. }

@@ -20,7 +20,7 @@ pub(crate) use split::join;
 pub(crate) use writer::new_file;
 
 use crate::open::Parsed;
-use crate::size::{to_u64, to_usize};
+use crate::size::{Budget, to_u64, to_usize};
 use crate::{Malformed, Metadata, TensorEntry};
 use apr_tensor::{DType, MAX_RANK, TensorLayout};
 use certificates::Certificates;
@@ -59,7 +59,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let (tensor_count, key_count) = (cursor.u64()?, cursor.u64()?);
     cursor.check_count("list of keys", key_count, MIN_KEY_BYTES)?;
     let (mut metadata, mut certificates) = (Metadata::new(), Certificates::default());
-    let mut values = Values::new();
+    let mut budget = Budget::of(bytes);
+    let mut values = Values::new(&mut budget);
     for _ in 0..key_count {
         let key = cursor.text()?;
         if certificates.take(key, &mut cursor)? {
@@ -72,8 +73,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     }
     let alignment = alignment(&metadata)?;
     cursor.check_count("list of tensors", tensor_count, MIN_TENSOR_BYTES)?;
-    let tensors: Result<Vec<_>, _> = (0..tensor_count).map(|_| entry(&mut cursor)).collect();
-    let mut tensors = tensors?;
+    budget.take_tensors(tensor_count)?;
+    let mut tensors = Vec::with_capacity(to_usize(tensor_count));
+    for _ in 0..tensor_count {
+        tensors.push(entry(&mut cursor)?);
+    }
     let header_end = cursor.position();
     let start = header_end.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
     let end = tile(&mut tensors, start, alignment)?;
@@ -150,4 +154,88 @@ fn tile(tensors: &mut [TensorEntry], start: u64, alignment: u64) -> Result<u64, 
         entry.range = entry.range.start.saturating_add(data)..entry.range.end.saturating_add(data);
     }
     Ok(start.saturating_add(end))
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "an overflow is a failed test")]
+mod tests {
+    use super::*;
+
+    fn tensor(start: usize, len: usize) -> TensorEntry {
+        let layout = TensorLayout::new(DType::I8, &[len]).unwrap();
+        let (name, range) = (format!("{start}"), start..start + len);
+        TensorEntry { name, layout, hash: None, certificate: None, file: 0, range }
+    }
+
+    /// Every arrangement of up to three tensors at small offsets.
+    #[test]
+    fn tensors_follow_each_other_with_nothing_but_padding_between_them() {
+        let places: Vec<(usize, usize)> =
+            (0..=32).step_by(4).flat_map(|start| [0, 1, 7, 8, 9].map(|len| (start, len))).collect();
+        let mut accepted = 0;
+        for alignment in [1, 8, 16] {
+            for &a in &places {
+                for &b in &places {
+                    for &c in &places {
+                        accepted += usize::from(check(&[a, b, c], alignment));
+                    }
+                    check(&[a, b], alignment);
+                }
+                check(&[a], alignment);
+            }
+        }
+        assert!(accepted > 100, "{accepted}");
+    }
+
+    /// By the definition: in the order of the data, each begins at the next multiple of the alignment.
+    fn check(places: &[(usize, usize)], alignment: usize) -> bool {
+        const START: usize = 96;
+        let mut tensors: Vec<TensorEntry> =
+            places.iter().map(|&(start, len)| tensor(start, len)).collect();
+        let found = tile(&mut tensors, to_u64(START), to_u64(alignment));
+        let mut places = places.to_vec();
+        places.sort_unstable();
+        let mut end = 0_usize;
+        let holds = places.iter().all(|&(start, len)| {
+            let follows = start == end.next_multiple_of(alignment);
+            end = start + len;
+            follows
+        });
+        let Ok(found) = found else {
+            assert!(!holds, "{places:?} are refused");
+            return false;
+        };
+        assert!(holds && found == to_u64(START + end), "{places:?} are accepted");
+        for (entry, (start, len)) in tensors.iter().zip(&places) {
+            assert_eq!(entry.range, START + start..START + start + len);
+        }
+        true
+    }
+
+    #[test]
+    fn offsets_at_the_end_of_the_address_space_are_refused() {
+        for start in [usize::MAX, usize::MAX - 7, usize::MAX / 2 + 1] {
+            let mut entry = tensor(0, 8);
+            entry.range = start..start.saturating_add(8);
+            assert!(tile(&mut [entry], 64, 32).is_err(), "{start}");
+        }
+        for (offset, len) in [(0, u64::MAX), (0, u64::MAX / 2), (u64::MAX, 1), (u64::MAX - 31, 8)] {
+            let header = header_of_one(offset, len);
+            assert!(parse(&header).is_err() || len == u64::MAX / 2, "{offset} {len}");
+            // What can be addressed and is not there is refused by the length of the file.
+            assert!(crate::open_bytes("x".as_ref(), header).is_err(), "{offset} {len}");
+        }
+    }
+
+    /// A file of one tensor of bytes, of which no data is there.
+    fn header_of_one(offset: u64, len: u64) -> Vec<u8> {
+        let mut header = [&MAGIC[..], &VERSION.to_le_bytes()].concat();
+        header.extend([1_u64.to_le_bytes(), 0_u64.to_le_bytes(), 1_u64.to_le_bytes()].concat());
+        header.extend(b"t");
+        header.extend(1_u32.to_le_bytes());
+        header.extend(len.to_le_bytes());
+        header.extend(DType::I8.id().to_le_bytes());
+        header.extend(offset.to_le_bytes());
+        header
+    }
 }

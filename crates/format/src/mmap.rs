@@ -56,8 +56,7 @@ pub(crate) struct OpenFile {
 }
 
 impl OpenFile {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+    fn new(file: File, path: &Path) -> io::Result<Self> {
         let opened = Stamp::of(&file.metadata()?);
         Ok(Self { file, path: path.to_path_buf(), opened })
     }
@@ -90,11 +89,11 @@ impl Drop for OpenFile {
     }
 }
 
-/// The bytes of a whole file, and the file. Another process must not truncate a mapped file while
+/// The bytes of a whole file, and the file; `path` names it in errors. Another process must not truncate a mapped file while
 /// it is in use: the system answers an access past its new end with a signal, see
 /// [`explain_bus_errors`].
-pub(crate) fn open(path: &Path) -> Result<(SharedBytes, OpenFile), FormatError> {
-    let mut file = OpenFile::open(path).map_err(FormatError::io(path))?;
+pub(crate) fn open(file: File, path: &Path) -> Result<(SharedBytes, OpenFile), FormatError> {
+    let mut file = OpenFile::new(file, path).map_err(FormatError::io(path))?;
     if COPY.load(Ordering::Relaxed) {
         let bytes = file.copy().map_err(FormatError::io(path))?;
         if to_u64(bytes.len()) != file.opened.len {

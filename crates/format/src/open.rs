@@ -4,11 +4,13 @@ use crate::container::ContainerFile;
 use crate::size::to_u64;
 use crate::writer::{Destination, NewFile};
 use crate::{Container, FormatError, Hash128, Malformed, Metadata, NewTensor, TensorEntry, Writer};
-use crate::{apr, gguf, mmap, safetensors};
+use crate::{apr, folder, gguf, mmap, safetensors};
+use apr_tensor::SharedBytes;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Bytes that suffice to recognise every format.
 pub(crate) const PREFIX_BYTES: usize = 64;
@@ -131,24 +133,42 @@ impl Format {
 /// # Errors
 /// When the file cannot be read, is of no known format, or breaks a rule of its format.
 pub fn open(path: &Path) -> Result<Container, FormatError> {
-    if fs::metadata(path).map_err(FormatError::io(path))?.is_dir() {
+    let kind = fs::metadata(path).map_err(FormatError::io(path))?;
+    if kind.is_dir() {
         return safetensors::open_folder(path);
     }
-    let (format, container) = map_file(path)?;
+    folder::check_regular(&kind).map_err(FormatError::io(path))?;
+    let file = File::open(path).map_err(FormatError::io(path))?;
+    let (format, container) = map_file(file, path)?;
     (format.join)(container)
 }
 
-/// Opens one file, even if it is a part of a model.
-pub(crate) fn open_file(path: &Path) -> Result<Container, FormatError> {
-    map_file(path).map(|(_, container)| container)
+/// Opens a file of a folder, even if it is a part of a model.
+pub(crate) fn open_part(folder: &Path, name: &str) -> Result<Container, FormatError> {
+    let file = folder::open_in_folder(folder, name)?;
+    map_file(file, &folder.join(name)).map(|(_, container)| container)
 }
 
-fn map_file(path: &Path) -> Result<(&'static Format, Container), FormatError> {
-    if !fs::metadata(path).map_err(FormatError::io(path))?.is_file() {
-        let source = io::Error::new(io::ErrorKind::Unsupported, "not a regular file");
-        return Err(FormatError::Io { path: path.to_path_buf(), source });
-    }
-    let (memory, open_file) = mmap::open(path)?;
+fn map_file(file: File, path: &Path) -> Result<(&'static Format, Container), FormatError> {
+    let (memory, open_file) = mmap::open(file, path)?;
+    read(path, memory, |file| file.held_open(open_file))
+}
+
+/// Opens a model file that is in memory already, as [`open`] does one on disk; `path` names it in
+/// errors. A file that is one of several, or part of a checkpoint, is opened alone.
+///
+/// # Errors
+/// When the bytes are of no known format, or break a rule of their format.
+pub fn open_bytes(path: &Path, bytes: Vec<u8>) -> Result<Container, FormatError> {
+    read(path, Arc::new(bytes), |file| file).map(|(_, container)| container)
+}
+
+/// Reads the header of a file whose bytes are all there.
+fn read(
+    path: &Path,
+    memory: SharedBytes,
+    complete: impl FnOnce(ContainerFile) -> ContainerFile,
+) -> Result<(&'static Format, Container), FormatError> {
     let bytes = (*memory).as_ref();
     let len = to_u64(bytes.len());
     let prefix = bytes.get(..PREFIX_BYTES).unwrap_or(bytes);
@@ -156,7 +176,7 @@ fn map_file(path: &Path) -> Result<(&'static Format, Container), FormatError> {
     let malformed = |cause| FormatError::Malformed { path: path.to_path_buf(), cause };
     let parsed = (format.parse)(bytes).map_err(malformed)?;
     check_len(&parsed.file_len, len).map_err(malformed)?;
-    let file = ContainerFile::new(path, len, Some(memory)).held_open(open_file);
+    let file = complete(ContainerFile::new(path, len, Some(memory)));
     Ok((format, container(format, parsed, file).map_err(malformed)?))
 }
 
@@ -176,7 +196,12 @@ pub fn open_header(path: &Path) -> Result<Container, FormatError> {
     read_header(path, &mut File::open(path).map_err(FormatError::io(path))?)
 }
 
-fn read_header(path: &Path, stream: &mut dyn Read) -> Result<Container, FormatError> {
+/// Reads the header of a model from a stream, of which no more than the header is read; `path`
+/// names it in errors.
+///
+/// # Errors
+/// As for [`open_header`].
+pub fn read_header(path: &Path, stream: &mut dyn Read) -> Result<Container, FormatError> {
     let mut bytes = Vec::new();
     let mut read_up_to = |bytes: &mut Vec<u8>, len: u64| {
         let missing = len.saturating_sub(to_u64(bytes.len()));

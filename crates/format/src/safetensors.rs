@@ -7,21 +7,23 @@
 //! ```
 //! The rules are those of the `safetensors` crate; the length rule is `TensorLayout`'s.
 
+mod index;
 mod writer;
 
+pub use index::Index;
 pub(crate) use writer::new_file;
 
-use crate::json::UniqueMap;
-use crate::open::{Parsed, open_file};
+use crate::folder::{is_absent, read_in_folder};
+use crate::json::{UniqueMap, check_memory};
+use crate::open::{Parsed, open_part};
 use crate::size::{to_u64, to_usize};
 use crate::{Container, FormatError, Malformed, Metadata, TensorEntry};
 use apr_tensor::{DType, TensorError, TensorLayout};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Name of the format.
 pub const NAME: &str = "safetensors";
@@ -34,6 +36,8 @@ pub const INDEX_FILE: &str = "model.safetensors.index.json";
 pub const LENGTH_BYTES: usize = 8;
 /// The limit of the `safetensors` crate.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// Memory of a number or a name in the header: the entry of a tensor has twelve.
+const VALUE_BYTES: usize = 64;
 const METADATA_KEY: &str = "__metadata__";
 
 #[derive(Deserialize)]
@@ -64,6 +68,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
         needed: data_start,
         found: to_u64(bytes.len()),
     })?;
+    check_memory(json, VALUE_BYTES)?;
     let as_json = |source| Malformed::Json { what: "header", source };
     let UniqueMap(mut entries) =
         serde_json::from_slice::<UniqueMap<Box<RawValue>>>(json).map_err(as_json)?;
@@ -134,108 +139,79 @@ fn tile(tensors: &mut [TensorEntry], header_len: u64) -> Result<u64, Malformed> 
 /// `model.safetensors.index.json`.
 ///
 /// # Errors
-/// When the folder has neither, when index and shards disagree, or when a file is malformed.
+/// When the folder has neither, when index and shards disagree, when a file is malformed, or a link
+/// that [leads out of the folder](crate::open_in_folder).
 pub fn open_folder(folder: &Path) -> Result<Container, FormatError> {
-    let (single, index) = (folder.join(SINGLE_FILE), folder.join(INDEX_FILE));
-    if single.try_exists().map_err(FormatError::io(&single))? {
-        return crate::open(&single);
+    match open_part(folder, SINGLE_FILE) {
+        Err(FormatError::Io { source, .. }) if is_absent(&source) => {}
+        opened => return opened,
     }
-    if index.try_exists().map_err(FormatError::io(&index))? {
-        return open_shards(folder, &index);
-    }
-    Err(FormatError::NoWeights { path: folder.to_path_buf() })
-}
-
-fn open_shards(folder: &Path, index: &Path) -> Result<Container, FormatError> {
-    let weight_map = read_index(index)?;
-    let shards: BTreeSet<&String> = weight_map.values().collect();
-    let mut merged = Container {
-        format: NAME,
-        metadata: Metadata::new(),
-        tensors: Vec::new(),
-        files: Vec::new(),
-        seal: None,
+    let Some(text) = read_in_folder(folder, INDEX_FILE)? else {
+        return Err(FormatError::NoWeights { path: folder.to_path_buf() });
     };
-    for shard in shards {
-        let path = plain_file(folder, shard).map_err(FormatError::malformed(index))?;
-        let mut opened = open_file(&path)?;
-        for entry in &opened.tensors {
-            let cause = match weight_map.get(&entry.name) {
-                Some(listed) if listed == shard => continue,
-                Some(_) => "the index puts it elsewhere than",
-                None => "the index does not list it, but it is in",
-            };
-            let (tensor, shard) = (entry.name.clone(), shard.clone());
-            return Err(FormatError::malformed(index)(Malformed::Shard { tensor, cause, shard }));
-        }
-        merged.metadata.append(&mut opened.metadata);
-        merged.absorb(opened)?;
-    }
-    for (name, shard) in &weight_map {
-        if merged.entry(name).is_none() {
-            let (tensor, shard) = (name.clone(), shard.clone());
-            let cause =
-                Malformed::Shard { tensor, cause: "the index lists it, but it is not in", shard };
-            return Err(FormatError::Malformed { path: index.to_path_buf(), cause });
-        }
-    }
-    Ok(merged)
-}
-
-fn read_index(index: &Path) -> Result<BTreeMap<String, String>, FormatError> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: UniqueMap<String>,
-    }
-    let text = fs::read(index).map_err(FormatError::io(index))?;
-    let parsed: Index = serde_json::from_slice(&text)
-        .map_err(|source| Malformed::Json { what: "index", source })
-        .map_err(FormatError::malformed(index))?;
-    Ok(parsed.weight_map.0)
-}
-
-/// The shard's path, if its name cannot lead out of the folder on any system.
-fn plain_file(folder: &Path, shard: &str) -> Result<PathBuf, Malformed> {
-    let mut components = Path::new(shard).components();
-    let single = matches!(
-        (components.next(), components.next()),
-        (Some(Component::Normal(name)), None) if name == shard
-    );
-    if single && !shard.contains(|c: char| matches!(c, '/' | '\\' | ':') || c.is_control()) {
-        return Ok(folder.join(shard));
-    }
-    Err(Malformed::ShardName { shard: shard.to_owned() })
+    let path = folder.join(INDEX_FILE);
+    let index = Index::from_json(&text).map_err(FormatError::malformed(&path))?;
+    index.join(&path, |shard| open_part(folder, shard))
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "an overflow is a failed test")]
 mod tests {
     use super::*;
 
+    /// Every arrangement of up to three tensors at small offsets, each of which has the bytes of
+    /// its shape or one more or less.
     #[test]
-    fn shard_names_stay_in_the_folder() {
-        let folder = Path::new("/models");
-        assert_eq!(
-            plain_file(folder, "model-00001-of-00002.safetensors").unwrap(),
-            Path::new("/models/model-00001-of-00002.safetensors")
-        );
-        for name in [
-            "",
-            ".",
-            "..",
-            "../x",
-            "a/b",
-            "/etc/passwd",
-            "a/",
-            "./a",
-            "a\\b",
-            "c:a",
-            "a\0b",
-            "a\nb",
-        ] {
-            assert!(
-                matches!(plain_file(folder, name), Err(Malformed::ShardName { .. })),
-                "{name:?}"
-            );
+    fn tensors_tile_the_data() {
+        let mut places = Vec::new();
+        for begin in 0..5 {
+            for end in 0..6 {
+                places.extend((0..3).map(|len| (begin, end, len)));
+            }
         }
+        let mut accepted = 0;
+        for &a in &places {
+            for &b in &places {
+                accepted += usize::from(check(&[a, b]));
+            }
+            check(&[a]);
+        }
+        let sound: Vec<_> = places.iter().copied().filter(|(b, e, len)| b + len == *e).collect();
+        for &a in &sound {
+            for &b in &sound {
+                for &c in &sound {
+                    accepted += usize::from(check(&[a, b, c]));
+                }
+            }
+        }
+        assert!(accepted > 100, "{accepted}");
+    }
+
+    /// By the definition: each has the bytes of its shape, and in the order of the data each begins
+    /// where the one before ends.
+    fn check(places: &[(usize, usize, usize)]) -> bool {
+        let json: Vec<String> = (0..)
+            .zip(places)
+            .map(|(at, (begin, end, len))| {
+                format!(r#""{at}":{{"dtype":"U8","shape":[{len}],"data_offsets":[{begin},{end}]}}"#)
+            })
+            .collect();
+        let json = format!("{{{}}}", json.join(","));
+        let file = [&to_u64(json.len()).to_le_bytes(), json.as_bytes()].concat();
+        let mut sorted = places.to_vec();
+        sorted.sort_unstable();
+        let mut last = 0;
+        let holds = sorted.iter().all(|&(begin, end, len)| {
+            let follows = begin == last && begin + len == end;
+            last = end;
+            follows
+        });
+        let Ok(parsed) = parse(&file) else {
+            assert!(!holds, "{json} is refused");
+            return false;
+        };
+        let end = to_u64(file.len() + last);
+        assert!(holds && parsed.file_len == (end..=end), "{json} is accepted");
+        true
     }
 }

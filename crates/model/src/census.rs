@@ -1,4 +1,11 @@
 //! Which tensor of a file plays which role: complete, with the right shapes, and nothing left over.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 use crate::arch::{DerivedKind, Form, Part, RowOrder, Stored, TensorName, TensorRole};
 use crate::{Identity, ModelConfig, ModelError};
@@ -145,7 +152,10 @@ fn place(
         shape.reverse();
     }
     let stacked = naming == Naming::Published && tensor.stored == Stored::PerExpert;
-    let (parts, of_part) = if stacked { (shape[0], &shape[1..]) } else { (1, &shape[..]) };
+    let (parts, of_part) = match &shape[..] {
+        [experts, of_expert @ ..] if stacked => (*experts, of_expert),
+        whole => (1, whole),
+    };
     let mut sources = Vec::new();
     let mut dtype = None;
     for part in 0..parts {

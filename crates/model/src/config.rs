@@ -1,8 +1,16 @@
 //! The parameters of a model, read from its `config.json`.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 mod json;
 mod rope;
 
+pub(crate) use json::single;
 pub use rope::{RopeConfig, RopeScaling};
 
 use crate::arch::{Arch, Part, Requirement, Setting, TensorRole, WindowRule};
@@ -10,6 +18,10 @@ use crate::{ARCHS, ModelError, Param};
 use json::{bad, count, flag, lookup, number};
 use serde_json::Value;
 use std::fmt;
+
+/// Layers that a model may have at most, ten times what is known: what is listed for every layer
+/// stays small.
+pub(crate) const MAX_LAYERS: usize = 4096;
 
 /// The parameters of a model.
 #[derive(Debug, Clone)]
@@ -69,7 +81,7 @@ impl Window {
     /// Whether this layer has the window.
     #[must_use]
     pub const fn is_on(self, layer: usize) -> bool {
-        self.every == 0 || !(layer + 1).is_multiple_of(self.every)
+        self.every == 0 || !layer.saturating_add(1).is_multiple_of(self.every)
     }
 }
 
@@ -152,7 +164,7 @@ impl ModelConfig {
         let config = Self {
             arch,
             hidden_size,
-            layers: count(json, keys.layers)?,
+            layers: layers(json, arch)?,
             heads,
             kv_heads,
             head_dim,
@@ -163,7 +175,7 @@ impl ModelConfig {
             rope,
             local_rope,
             window: window(json, arch)?,
-            query_scale: optional(keys.query_scale)?.unwrap_or(head_dim as f32),
+            query_scale: optional(keys.query_scale)?.unwrap_or(single(head_dim)),
             attention_softcap: optional(keys.attention_softcap)?,
             logit_softcap: optional(keys.logit_softcap)?,
             residual: residual(json, arch)?,
@@ -205,6 +217,7 @@ impl ModelConfig {
 
     /// The shape of a tensor, `[out, in]` for matrices, `[experts, out, in]` for those of experts.
     #[must_use]
+    #[allow(clippy::expect_used, reason = "a configuration exists only after this was tried")]
     pub fn shape(&self, role: TensorRole) -> Vec<usize> {
         self.try_shape(role).expect("products were checked when the configuration was read")
     }
@@ -243,7 +256,7 @@ impl ModelConfig {
     /// Elements of a key or value of one position: `kv_heads · head_dim`.
     #[must_use]
     pub const fn kv_size(&self) -> usize {
-        self.kv_heads * self.head_dim
+        self.kv_heads.saturating_mul(self.head_dim)
     }
 
     /// The window of a layer, if it has one.
@@ -300,11 +313,21 @@ fn head_dim(
     const KEY: &str = "head_dim";
     if lookup(config, KEY).is_some() {
         count(config, KEY)
-    } else if hidden_size.is_multiple_of(heads) {
-        Ok(hidden_size / heads)
     } else {
-        Err(bad(arch.config.heads, &Value::from(heads), "a divisor of the hidden size"))
+        let width = hidden_size.checked_div(heads).filter(|_| hidden_size.is_multiple_of(heads));
+        width.ok_or_else(|| {
+            bad(arch.config.heads, &Value::from(heads), "a divisor of the hidden size")
+        })
     }
+}
+
+fn layers(config: &Value, arch: &Arch) -> Result<usize, ModelError> {
+    let key = arch.config.layers;
+    let layers = count(config, key)?;
+    if layers <= MAX_LAYERS {
+        return Ok(layers);
+    }
+    Err(bad(key, &Value::from(layers), "at most 4096 layers"))
 }
 
 fn mlp_size(config: &Value, arch: &Arch, hidden_size: usize) -> Result<usize, ModelError> {
@@ -348,7 +371,7 @@ fn full_layers(config: &Value, usual: usize) -> Result<usize, ModelError> {
         list.as_array().and_then(|list| list.iter().map(is_full).collect());
     let full = full
         .ok_or_else(|| bad(LIST, list, r#"a list of "full_attention" and "sliding_attention""#))?;
-    let every = full.iter().position(|full| *full).map_or(0, |first| first + 1);
+    let every = full.iter().position(|full| *full).map_or(0, |first| first.saturating_add(1));
     let window = Window { size: 1, every };
     if full.iter().enumerate().any(|(layer, full)| window.is_on(layer) == *full) {
         return Err(bad(LIST, list, r#""full_attention" at regular distances"#));

@@ -4,13 +4,20 @@
 //! that it would run differently is no copy. One exception: it has no windows in Mistral, Mixtral
 //! and Phi-3, whose files are common all the same. They get the key, which we honour, so that texts
 //! longer than the window differ there.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 mod rope;
 
 pub(crate) use rope::FACTORS;
 
 use crate::arch::{Arch, Mlp, Norm, WindowRule};
-use crate::config::supported;
+use crate::config::{single, supported};
 use crate::{ARCHS, ModelConfig, ModelError, Residual};
 use apr_format::{Container, Metadata};
 use serde_json::{Value, json};
@@ -169,7 +176,7 @@ pub fn hf_config(container: &Container) -> Result<Value, ModelError> {
 fn implied_query_scale(config: &Metadata, arch: &Arch) -> u64 {
     let get = |key: &str| config.get(key).and_then(Value::as_u64).unwrap_or_default();
     if is_large_gemma(arch, get(arch.config.layers)) {
-        get(arch.config.hidden_size) / get(arch.config.heads).max(1)
+        get(arch.config.hidden_size).checked_div(get(arch.config.heads)).unwrap_or_default()
     } else {
         get("head_dim")
     }
@@ -186,7 +193,8 @@ fn is_large_gemma(arch: &Arch, layers: u64) -> bool {
 pub fn gguf_keys(config: &ModelConfig) -> Result<Vec<(String, GgufKey)>, ModelError> {
     let arch = config.arch;
     let is_large = u64::try_from(config.layers).is_ok_and(|layers| is_large_gemma(arch, layers));
-    let scale = if is_large { config.hidden_size / config.heads } else { config.head_dim } as f32;
+    let of_hidden = config.hidden_size.checked_div(config.heads).unwrap_or_default();
+    let scale = single(if is_large { of_hidden } else { config.head_dim });
     if let Some(key) = arch.config.query_scale.filter(|_| config.query_scale != scale) {
         let (value, implied) = (config.query_scale.to_string(), scale.to_string());
         return Err(ModelError::NotInGguf { key, value, implied });

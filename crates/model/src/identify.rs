@@ -1,8 +1,15 @@
 //! What a tensor is by its name alone: for files without a configuration, parts of a model, and
 //! files that are damaged.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 use crate::arch::{Arch, DerivedKind, Part, TensorName, TensorRole};
-use crate::config::supported;
+use crate::config::{MAX_LAYERS, supported};
 use crate::gguf::FACTORS;
 use crate::{ARCHS, ModelError, Naming};
 use apr_format::{Container, TensorEntry};
@@ -152,8 +159,9 @@ impl Split {
         let parts: Vec<&str> = name
             .split('.')
             .map(|part| match part.parse::<usize>() {
-                // "+1" and "01" parse too, and are no numbers of layers or experts.
-                Ok(number) if number.to_string() == part => {
+                // "+1" and "01" parse too, and are no numbers of layers or experts; nor are those
+                // past all models, which would make one tensor a model of as many layers.
+                Ok(number) if number < MAX_LAYERS && number.to_string() == part => {
                     if layer.is_some() {
                         expert = Some(number);
                         return "{e}";

@@ -1,5 +1,12 @@
 //! The tensors of a file with their roles as far as they have one: a [`Census`](crate::Census)
 //! that refuses nothing, for comparing and describing files that may be incomplete or damaged.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 use crate::arch::{Arch, DerivedKind, Form, Part, TensorName};
 use crate::{DerivedTensor, Identity, ModelConfig, ModelError, Naming, PlacedTensor};
@@ -60,7 +67,8 @@ impl Survey {
             }
         }
         for ((layer, row), entries) in places {
-            let (tensor, entries) = (&arch.tensors[row], entries.into_values().collect());
+            let entries = entries.into_values().collect();
+            let Some(tensor) = arch.tensors.get(row) else { continue };
             let placed = place(arch.form(tensor, naming), (tensor, layer), entries, config)?;
             survey.tensors.push(placed);
         }

@@ -158,12 +158,20 @@ dtypes! {
     U64 = 0x1004, Some("U64"), int::BlockU64;
 }
 
+#[deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "lengths and numbers may be hostile"
+)]
 impl DType {
     /// First number of the types that GGML does not have.
     const PRIVATE: u32 = 0x1000;
 
     /// The type number: GGML's, or a private one from 0x1000.
     #[must_use]
+    #[allow(clippy::as_conversions, reason = "the discriminant is the number")]
     pub const fn id(self) -> u32 {
         self as u32
     }
@@ -240,11 +248,13 @@ impl DType {
     /// When `bytes` is no whole number of blocks.
     pub fn swap_bytes(self, bytes: &mut [u8]) -> Result<(), TensorError> {
         let codec = self.codec();
-        let elems = (bytes.len() / codec.bytes).saturating_mul(codec.elems);
+        let blocks = bytes.len().checked_div(codec.bytes).unwrap_or_default();
+        let elems = blocks.saturating_mul(codec.elems);
         self.check_lengths(bytes.len(), elems)?;
         for block in bytes.chunks_exact_mut(codec.bytes) {
             for words in codec.words {
-                let numbers = &mut block[words.at..words.at + words.width * words.count];
+                let end = words.at.saturating_add(words.width.saturating_mul(words.count));
+                let numbers = block.get_mut(words.at..end).unwrap_or_default();
                 numbers.chunks_exact_mut(words.width).for_each(<[u8]>::reverse);
             }
         }
@@ -304,7 +314,7 @@ impl DType {
                 found: bytes,
             });
         }
-        match (bytes / codec.bytes).checked_mul(codec.elems) {
+        match bytes.checked_div(codec.bytes).and_then(|blocks| blocks.checked_mul(codec.elems)) {
             Some(expected) if expected == elems => Ok(()),
             expected => Err(TensorError::ElementCount {
                 expected: expected.unwrap_or(usize::MAX),

@@ -1,4 +1,11 @@
 //! Type and shape to bytes: the only arithmetic between elements and bytes in the project.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 use crate::{DType, TensorError};
 use std::fmt;
@@ -44,18 +51,17 @@ impl TensorLayout {
         if !row_elems.is_multiple_of(block) {
             return Err(TensorError::PartialBlock { dtype, row: row_elems, block });
         }
+        let bytes_of = |elems: usize| elems.checked_div(block)?.checked_mul(dtype.block_bytes());
         let too_large = || TensorError::TooLarge { dtype, shape: shape.to_vec() };
         // A zero dimension must not hide an overflow of the others: their product bounds the work
         // that any loop over rows does.
-        shape
+        let product = shape
             .iter()
             .try_fold(1_usize, |product, &dim| product.checked_mul(dim.max(1)))
             .ok_or_else(too_large)?;
-        let elem_count: usize = shape.iter().product();
-        let row_bytes =
-            (row_elems / block).checked_mul(dtype.block_bytes()).ok_or_else(too_large)?;
-        let byte_len =
-            (elem_count / block).checked_mul(dtype.block_bytes()).ok_or_else(too_large)?;
+        let elem_count = if shape.contains(&0) { 0 } else { product };
+        let row_bytes = bytes_of(row_elems).ok_or_else(too_large)?;
+        let byte_len = bytes_of(elem_count).ok_or_else(too_large)?;
         Ok(Self { dtype, shape: shape.to_vec(), elem_count, row_elems, row_bytes, byte_len })
     }
 
@@ -67,11 +73,11 @@ impl TensorLayout {
         Self::new(dtype, &self.shape)
     }
 
-    /// Size in bytes of `rows` rows.
+    /// Size in bytes of `rows` rows, which the tensor has; of more, the largest value there is.
     #[must_use]
     pub fn rows_bytes(&self, rows: usize) -> usize {
         debug_assert!(rows <= self.row_count());
-        rows * self.row_bytes
+        rows.saturating_mul(self.row_bytes)
     }
 
     /// The bytes of a range of columns within a row.
@@ -81,12 +87,12 @@ impl TensorLayout {
     pub fn column_bytes(&self, columns: Range<usize>) -> Result<Range<usize>, TensorError> {
         let block = self.dtype.block_elems();
         let aligned = columns.start.is_multiple_of(block) && columns.end.is_multiple_of(block);
-        if columns.start > columns.end || columns.end > self.row_elems || !aligned {
-            let (start, end, row) = (columns.start, columns.end, self.row_elems);
-            return Err(TensorError::ColumnRange { start, end, row, block });
+        let (start, end, row) = (columns.start, columns.end, self.row_elems);
+        let at = |column: usize| column.checked_div(block)?.checked_mul(self.dtype.block_bytes());
+        match (at(start), at(end)) {
+            (Some(from), Some(to)) if start <= end && end <= row && aligned => Ok(from..to),
+            _ => Err(TensorError::ColumnRange { start, end, row, block }),
         }
-        let at = |column: usize| column / block * self.dtype.block_bytes();
-        Ok(at(columns.start)..at(columns.end))
     }
 
     /// Type of the elements.
@@ -142,6 +148,7 @@ impl fmt::Display for TensorLayout {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "an overflow is a failed test")]
 mod tests {
     use super::*;
 

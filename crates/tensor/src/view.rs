@@ -1,4 +1,11 @@
 //! Tensors: a layout together with exactly its bytes.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 use crate::{Block, DType, TensorError, TensorLayout};
 use std::fmt;
@@ -43,6 +50,7 @@ impl<'a> TensorView<'a> {
     ///
     /// # Errors
     /// When the tensor is of another type.
+    #[allow(clippy::expect_used, reason = "a view exists only with whole blocks")]
     pub fn blocks<B: Block>(&self) -> Result<&'a [B], TensorError> {
         if self.dtype() != B::DTYPE {
             return Err(TensorError::WrongType { expected: B::DTYPE, found: self.dtype() });
@@ -59,7 +67,8 @@ impl<'a> TensorView<'a> {
         if start > end || end > count {
             return Err(TensorError::RowRange { start, end, rows: count });
         }
-        Ok(&self.bytes[self.layout.rows_bytes(start)..self.layout.rows_bytes(end)])
+        let rows = self.layout.rows_bytes(start)..self.layout.rows_bytes(end);
+        self.bytes.get(rows).ok_or(TensorError::RowRange { start, end, rows: count })
     }
 
     /// Decodes a range of rows into `out`, which has exactly their elements.
@@ -76,7 +85,10 @@ impl<'a> TensorView<'a> {
     /// When the tensor does not have this row, the range is past the row, or cuts a block.
     pub fn column_bytes(&self, row: usize, columns: Range<usize>) -> Result<&'a [u8], TensorError> {
         let bytes = self.row_bytes(row..row.saturating_add(1))?;
-        Ok(&bytes[self.layout.column_bytes(columns)?])
+        let (start, end) = (columns.start, columns.end);
+        let (row, block) = (self.layout.row_elems(), self.dtype().block_elems());
+        let range = self.layout.column_bytes(columns)?;
+        bytes.get(range).ok_or(TensorError::ColumnRange { start, end, row, block })
     }
 
     /// Decodes a range of columns of one row into `out`, which has exactly their elements.
@@ -94,6 +106,7 @@ impl<'a> TensorView<'a> {
 
     /// All values in single precision.
     #[must_use]
+    #[allow(clippy::expect_used, reason = "a view exists only with the bytes of its layout")]
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.layout.elem_count()];
         self.dtype().decode(self.bytes, &mut out).expect("bytes are those of the layout");
@@ -151,10 +164,12 @@ impl Tensor {
         if start > end || end > count {
             return Err(TensorError::RowRange { start, end, rows: count });
         }
-        let layout =
-            TensorLayout::new(self.layout.dtype(), &[end - start, self.layout.row_elems()])?;
-        let first = self.range.start + self.layout.rows_bytes(start);
-        let range = first..first + layout.byte_len();
+        let layout = TensorLayout::new(
+            self.layout.dtype(),
+            &[end.saturating_sub(start), self.layout.row_elems()],
+        )?;
+        let first = self.range.start.saturating_add(self.layout.rows_bytes(start));
+        let range = first..first.saturating_add(layout.byte_len());
         Self::shared(layout, self.memory.clone(), range)
     }
 
@@ -166,6 +181,7 @@ impl Tensor {
 
     /// The bytes, borrowed.
     #[must_use]
+    #[allow(clippy::indexing_slicing, reason = "the range was checked when the tensor was made")]
     pub fn view(&self) -> TensorView<'_> {
         let bytes = &(*self.memory).as_ref()[self.range.clone()];
         TensorView { layout: &self.layout, bytes }
@@ -191,6 +207,7 @@ fn check(layout: &TensorLayout, found: usize) -> Result<(), TensorError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "an overflow is a failed test")]
 mod tests {
     use super::*;
     use crate::{BlockQ4_0, BlockQ8_0};

@@ -4,6 +4,13 @@
 //! loads it from a `tokenizer.json` or from what a GGUF file says, turns either into the other,
 //! decodes a stream of tokens without breaking characters that span several of them, and renders
 //! conversations by the model's chat template, within limits.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 mod chat;
 mod difference;

@@ -135,13 +135,18 @@ pub(crate) fn scores_of_merges(tokens: &[String], merges: &[Merge<'_>]) -> Vec<f
     let mut next = ranks.len();
     let mut score = |token: &String| {
         let rank = ranks.get(token).copied().unwrap_or_else(|| {
-            next += 1;
+            next = next.saturating_add(1);
             next
         });
-        // Exact: there are fewer than 2^24 tokens.
-        -(rank as f32)
+        score_of(rank)
     };
     tokens.iter().map(&mut score).collect()
+}
+
+/// Exact: there are fewer than 2^24 tokens.
+#[allow(clippy::as_conversions, reason = "f32 has no other conversion from a size")]
+const fn score_of(rank: usize) -> f32 {
+    -(rank as f32)
 }
 
 /// The byte that a token like `<0x0A>` stands for.

@@ -275,5 +275,5 @@ fn byte_level_decoder() -> Value {
 fn parts(merge: &str) -> Option<(&str, &str)> {
     let first = merge.chars().next().map_or(0, char::len_utf8);
     let at = merge.get(first..)?.find(' ')?.checked_add(first)?;
-    Some((merge.get(..at)?, merge.get(at + 1..)?))
+    Some((merge.get(..at)?, merge.get(at.checked_add(1)?..)?))
 }

@@ -127,7 +127,7 @@ impl Task for Args {
         if output.is_json() {
             output.document(&model.generate(&prompt, &options, &mut |_| Ok(()))?)?;
         } else {
-            let generation = model.generate(&prompt, &options, &mut output::write)?;
+            let generation = model.generate(&prompt, &options, &mut output::stream)?;
             output.text("\n")?;
             output.remark(&summary(&generation));
             if let Some(profile) = &generation.profile {

@@ -1,6 +1,6 @@
 //! A model in several files, `NAME-00001-of-0000N.gguf`, as llama.cpp's gguf-split makes them.
 
-use crate::open::open_file;
+use crate::open::open_part;
 use crate::{Container, FormatError, Malformed};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub(crate) fn join(opened: Container) -> Result<Container, FormatError> {
     for at in 0..count {
         let part = match opened.take_if(|_| at == own) {
             Some(part) => part,
-            None => open_file(&names.path(at))?,
+            None => open_part(&names.folder, &names.name(at))?,
         };
         expect(&part, NUMBER_KEY, at, "the number in the file's name, less one")?;
         expect(&part, COUNT_KEY, count, "that of the other files")?;
@@ -38,7 +38,7 @@ pub(crate) fn join(opened: Container) -> Result<Container, FormatError> {
             Some(joined) => joined.absorb(part)?,
         }
     }
-    let Some(joined) = joined else { return Err(pattern(&names.path(0))) };
+    let Some(joined) = joined else { return Err(pattern(Path::new(&names.name(0)))) };
     let found = u64::try_from(joined.tensors.len()).unwrap_or(u64::MAX);
     if found != total {
         let (what, expected) = (TENSORS_KEY, "the number of tensors in all files");
@@ -98,9 +98,9 @@ impl Names {
     }
 
     /// Plain names: each differs from the one that was given in its digits only.
-    fn path(&self, at: u64) -> PathBuf {
+    fn name(&self, at: u64) -> String {
         let (stem, number) = (&self.stem, at.saturating_add(1));
-        self.folder.join(format!("{stem}-{number:05}-of-{:05}.gguf", self.count))
+        format!("{stem}-{number:05}-of-{:05}.gguf", self.count)
     }
 }
 

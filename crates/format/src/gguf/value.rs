@@ -2,14 +2,11 @@
 
 use super::cursor::Cursor;
 use crate::Malformed;
-use crate::size::to_u64;
+use crate::size::{Budget, to_u64, to_usize};
 use serde_json::Value;
 
 /// Arrays of arrays are allowed; no known file nests deeper.
 const MAX_DEPTH: usize = 4;
-/// Limit of the values in all arrays: far above any vocabulary, far below a machine's memory.
-pub(super) const MAX_VALUES: u64 = 1 << 22;
-
 pub(super) const U8: u32 = 0;
 const U32: u32 = 4;
 const I32: u32 = 5;
@@ -31,20 +28,23 @@ fn min_bytes(kind: u32) -> u64 {
     }
 }
 
-/// Reads values, and counts those in arrays.
-pub(super) struct Values {
-    /// How many more the arrays may hold.
-    left: u64,
+/// Memory of a key and its value, with the room that maps are given to grow.
+const KEY_BYTES: usize = 4 * (size_of::<String>() + size_of::<Value>());
+
+/// Reads values, and counts what memory they take.
+pub(super) struct Values<'b> {
+    budget: &'b mut Budget,
 }
 
-impl Values {
-    pub(super) const fn new() -> Self {
-        Self { left: MAX_VALUES }
+impl<'b> Values<'b> {
+    pub(super) const fn new(budget: &'b mut Budget) -> Self {
+        Self { budget }
     }
 
     /// The type number and the value of a key.
     pub(super) fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<Value, Malformed> {
         let kind = cursor.u32()?;
+        self.budget.take("keys", 1, KEY_BYTES)?;
         self.value(cursor, kind, MAX_DEPTH)
     }
 
@@ -82,13 +82,13 @@ impl Values {
             return Err(Malformed::Field { what: "depth of a GGUF array", expected, found });
         };
         cursor.check_count("GGUF array", count, min_bytes(kind))?;
-        self.left = self.left.checked_sub(count).ok_or(Malformed::Field {
-            what: "number of values in GGUF arrays",
-            expected: "at most 4194304 in all",
-            found: count,
-        })?;
-        let values: Result<_, _> = (0..count).map(|_| self.value(cursor, kind, depth)).collect();
-        values.map(Value::Array)
+        self.budget.take("values in GGUF arrays", count, size_of::<Value>())?;
+        // Justified by what was taken, and no larger.
+        let mut values = Vec::with_capacity(to_usize(count));
+        for _ in 0..count {
+            values.push(self.value(cursor, kind, depth)?);
+        }
+        Ok(Value::Array(values))
     }
 }
 
@@ -206,7 +206,8 @@ mod tests {
                 .map(|kind| u32::from_le_bytes(kind.try_into().unwrap()))
                 .collect();
             assert_eq!(found, kinds, "{value}");
-            assert_eq!(Values::new().read(&mut Cursor::new(&bytes)).unwrap(), value);
+            let mut budget = Budget::of(&bytes);
+            assert_eq!(Values::new(&mut budget).read(&mut Cursor::new(&bytes)).unwrap(), value);
         }
     }
 

@@ -1,4 +1,11 @@
 //! How the values of a tensor lie in a file, compared with the canonical form.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 use super::{Arch, Norm, Part, Stored, TensorName};
 use crate::Naming;
@@ -37,10 +44,19 @@ impl RowOrder {
     /// The place in this order of row `row` of the canonical one, for `heads` heads of `head_dim`
     /// rows.
     #[must_use]
+    #[allow(
+        clippy::arithmetic_side_effects,
+        reason = "nothing is divided by zero, and rows that exist are no overflow"
+    )]
     pub const fn place(self, row: usize, heads: usize, head_dim: usize) -> usize {
+        if head_dim == 0 || heads == 0 {
+            return row;
+        }
         let (head, within) = (row / head_dim, row % head_dim);
         match self {
             Self::Halves => row,
+            // The pairs of a head of one row are none.
+            Self::Neighbours if head_dim == 1 => row,
             Self::Neighbours => {
                 let half = head_dim / 2;
                 head * head_dim + within % half * 2 + within / half
@@ -51,7 +67,14 @@ impl RowOrder {
 
     /// The row of the canonical order at place `place` of this one: undoes [`place`](Self::place).
     #[must_use]
+    #[allow(
+        clippy::arithmetic_side_effects,
+        reason = "nothing is divided by zero, and rows that exist are no overflow"
+    )]
     pub const fn canonical(self, place: usize, heads: usize, head_dim: usize) -> usize {
+        if head_dim == 0 || heads == 0 {
+            return place;
+        }
         let (head, within) = (place / head_dim, place % head_dim);
         match self {
             Self::Halves => place,

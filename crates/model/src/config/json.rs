@@ -1,4 +1,11 @@
 //! Values of `config.json`, each checked when it is read.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 use crate::ModelError;
 use serde_json::Value;
@@ -34,11 +41,21 @@ pub(super) fn flag(config: &Value, key: &'static str) -> Result<bool, ModelError
     value.as_bool().ok_or_else(|| bad(key, value, "true or false"))
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "parameters are single precision in the model")]
+#[allow(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "parameters are single precision in the model"
+)]
 pub(super) fn positive(key: &'static str, value: &Value) -> Result<f32, ModelError> {
     value
         .as_f64()
         .map(|number| number as f32)
         .filter(|number| number.is_finite() && *number > 0.0)
         .ok_or_else(|| bad(key, value, "a positive number"))
+}
+
+/// A size as a number to compute with.
+#[allow(clippy::as_conversions, reason = "it rounds, as single precision does")]
+pub(crate) const fn single(size: usize) -> f32 {
+    size as f32
 }

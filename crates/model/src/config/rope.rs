@@ -1,7 +1,14 @@
 //! Rotary positions: base, rotated part of a head, and how frequencies are scaled for texts that
 //! are longer than those of training.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
-use super::json::{bad, count, lookup, number, positive};
+use super::json::{bad, count, lookup, number, positive, single};
 use crate::ModelError;
 use crate::arch::{Arch, Position};
 use serde_json::Value;
@@ -70,7 +77,7 @@ impl RopeConfig {
             &RopeScaling::Llama3 { factor, low, high, original } => (0..self.dims / 2)
                 .map(|i| {
                     // 1 at and above the high end, 0 at and below the low end.
-                    let periods = original as f32 * self.plain(i) / (2.0 * PI);
+                    let periods = single(original) * self.plain(i) / (2.0 * PI);
                     let share = ((periods - low) / (high - low)).clamp(0.0, 1.0);
                     1.0 / ((1.0 - share) / factor + share)
                 })
@@ -96,7 +103,7 @@ impl RopeConfig {
 
     /// θ^(−2i/d).
     fn plain(&self, i: usize) -> f32 {
-        self.theta.powf((2 * i) as f32 / self.dims as f32).recip()
+        self.theta.powf(2.0 * single(i) / single(self.dims)).recip()
     }
 }
 
@@ -165,7 +172,7 @@ impl Reader<'_> {
             return Err(self.unsupported(key, share.to_string(), "1".to_owned()));
         }
         // A share that is a quotient of two integers must give the first of them again.
-        let dims = whole(share * self.head_dim as f64 + 1e-6);
+        let dims = whole(share, self.head_dim);
         if dims == 0 || !dims.is_multiple_of(2) {
             let key = if named.is_some() { key } else { "head_dim" };
             return Err(bad(key, &Value::from(dims), "an even number of rotated elements"));
@@ -218,10 +225,10 @@ impl Reader<'_> {
                 let positions = count(self.config, self.arch.config.max_positions)?;
                 let factor = match lookup(parameters, "factor") {
                     Some(value) => positive(FACTOR, value)?,
-                    None => positions as f32 / original as f32,
+                    None => single(positions) / single(original),
                 };
                 // The more positions are squeezed in, the sharper attention must look.
-                let growth = factor.max(1.0).ln() / (original as f32).ln();
+                let growth = factor.max(1.0).ln() / single(original).ln();
                 (1.0 + growth).sqrt()
             }
         };
@@ -258,11 +265,13 @@ fn last(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
+/// That share of a size, rounded down, but for a share that is a quotient of integers.
 #[allow(
+    clippy::as_conversions,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "rounding down is meant"
 )]
-const fn whole(number: f64) -> usize {
-    number as usize
+const fn whole(share: f64, of: usize) -> usize {
+    (share * of as f64 + 1e-6) as usize
 }

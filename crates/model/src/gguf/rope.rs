@@ -1,4 +1,11 @@
 //! Scaled rotary positions in GGUF files: partly keys, partly tensors.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "everything parsed here may be hostile"
+)]
 
 use super::GgufKey;
 use crate::arch::{Arch, Position};
@@ -24,6 +31,9 @@ const LLAMA3: [(&str, &str, f32); 3] = [
     ("apr.rope.high_freq_factor", "high_freq_factor", 4.0),
 ];
 const LLAMA3_ORIGINAL: u64 = 8192;
+/// Pairs of elements of a head, of which no model has nearly as many. The size of a tensor whose
+/// data were not read is no more than a claim.
+const MAX_FACTORS: usize = 1 << 16;
 /// llama.cpp's base where a file has none.
 const DEFAULT_THETA: f32 = 10_000.0;
 
@@ -82,7 +92,7 @@ pub(super) fn read(
     if let Some(dims) = get(DIMS) {
         match (arch.config.partial_rotary, head_dim(arch, config)) {
             (Some(share_key), Some(of)) => {
-                let share = dims.as_f64().map(|dims| dims / of as f64);
+                let share = dims.as_f64().map(|dims| share(dims, of));
                 config.insert(share_key.key.to_owned(), json!(share));
             }
             (Some(_), None) => {}
@@ -96,6 +106,11 @@ pub(super) fn read(
         config.insert("rope_scaling".to_owned(), scaling);
     }
     Ok(())
+}
+
+#[allow(clippy::as_conversions, reason = "it rounds, as double precision does")]
+const fn share(dims: f64, of: u64) -> f64 {
+    dims / of as f64
 }
 
 fn head_dim(arch: &Arch, config: &Metadata) -> Option<u64> {
@@ -142,8 +157,12 @@ fn scaling<'a>(
 
 /// The values of a tensor of the file; none if only its header was read.
 fn values(container: &Container, name: &str) -> Result<Vec<f32>, ModelError> {
+    let len = container.entry(name).map_or(0, |entry| entry.layout.elem_count());
+    if len > MAX_FACTORS {
+        let cause = "has more rotary factors than a head has elements";
+        return Err(ModelError::Derived { tensor: name.to_owned(), cause });
+    }
     if container.files().iter().any(|file| file.bytes().is_none()) {
-        let len = container.entry(name).map_or(0, |entry| entry.layout.elem_count());
         return Ok(vec![1.0; len]);
     }
     Ok(container.tensor(name)?.view().to_f32())

@@ -1,0 +1,60 @@
+//! Names and texts of files as a terminal may see them. Nothing here knows of streams.
+
+/// Text in which nothing of a file's names commands the terminal: control characters, those that
+/// reverse the order of what follows, and ends of lines come out as escapes, except those kept.
+pub(crate) fn escaped(text: &str, keep: &[char]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if commands(c) && !keep.contains(&c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A JSON document in which the same characters are escapes, as far as JSON allows them in
+/// strings; it means what it meant before.
+pub(crate) fn json_escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Below are those that JSON itself escapes, and its line ends.
+        if c >= '\u{7f}' && commands(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Whether a terminal, or a program that reads lines, takes it for more than a sign to show.
+fn commands(c: char) -> bool {
+    let order = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || order || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        for c in (0..=0x2fff).filter_map(char::from_u32).filter(|c| commands(*c)) {
+            let text = format!("a{c}b");
+            assert!(!escaped(&text, &[]).contains(c), "{c:?}");
+            assert_eq!(escaped(&text, &[c]), text);
+            let json = json_escaped(&serde_json::to_string(&text).unwrap());
+            assert!(!json.contains(c), "{c:?}");
+            assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+        assert_eq!(escaped("\u{1b}[31mred\u{9b}0m", &[]), "\\u{1b}[31mred\\u{9b}0m");
+        assert_eq!(escaped("left \u{202e}thgir", &[]), "left \\u{202e}thgir");
+        let harmless = "naïve — 東京 🗼 العربية 👩‍👩‍👧";
+        assert_eq!(
+            (escaped(harmless, &[]), json_escaped(harmless)),
+            (harmless.into(), harmless.into())
+        );
+    }
+}
