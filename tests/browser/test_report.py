@@ -20,14 +20,16 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync"
 ).split()
+LOST = "model.layers.1.mlp.down_proj.weight"
+CHANGED = "model.layers.2.self_attn.q_proj.weight"
 HOSTILE = "</script><img src=x onerror=\"document.title='broken'\">\u202e.7.weight"
 
 
-def apr(*arguments):
-    """Runs the binary, expects success, and returns the document that it prints."""
+def apr(*arguments, fails=False):
+    """Runs the binary, expects success, or that the model fails, and returns what it prints."""
     command = [os.environ["APR"], *(str(argument) for argument in arguments), "--json"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ran.returncode != 0:
+    if ran.returncode != int(fails):
         raise AssertionError(f"apr {' '.join(command[1:])}: {ran.stderr}")
     return json.loads(ran.stdout)
 
@@ -36,6 +38,19 @@ def hostile(path):
     """Writes a SafeTensors file with a tensor of a hostile name."""
     header = json.dumps({HOSTILE: {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}).encode()
     path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<4f", 1, 2, 3, 4))
+
+
+def damaged(folder):
+    """Copies the model with a NaN in one tensor and another value in a second."""
+    shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("goldens"))
+    path = folder / "model.safetensors"
+    file = bytearray(path.read_bytes())
+    (length,) = struct.unpack("<Q", file[:8])
+    header = json.loads(file[8:8 + length])
+    for name, value in ((LOST, b"\xc0\x7f"), (CHANGED, b"\x00\x40")):
+        at = 8 + length + header[name]["data_offsets"][0]
+        file[at:at + 2] = value
+    path.write_bytes(file)
 
 
 class Report(unittest.TestCase):
@@ -49,6 +64,9 @@ class Report(unittest.TestCase):
         cls.document = apr("report", file, "--against", MODEL, "-o", cls.path)
         cls.plain_path = cls.folder / "plain.html"
         apr("report", MODEL, "-o", cls.plain_path)
+        cls.damaged_path = cls.folder / "damaged.html"
+        damaged(cls.folder / "damaged")
+        apr("report", cls.folder / "damaged", "--against", MODEL, "--no-eval", "-o", cls.damaged_path, fails=True)
         hostile(cls.folder / "hostile.safetensors")
         cls.hostile_path = cls.folder / "hostile.html"
         apr("report", cls.folder / "hostile.safetensors", "-o", cls.hostile_path)
@@ -280,6 +298,21 @@ class Report(unittest.TestCase):
         self.assertEqual(self.names(page), [shown])
         self.assertEqual(page.locator("img").count(), 0)
         self.assertEqual(page.locator("script").count(), 2)
+
+    def test_damage_catches_the_eye(self):
+        page = self.open(self.damaged_path)
+        self.assertIn("NOT PROVEN", page.locator("#verdict").inner_text())
+        self.assertEqual(page.locator("#chosen").inner_text(), LOST)
+        self.assertIn("NaN", page.locator("#certificate .problem").inner_text())
+        self.assertIn("NaN", page.locator("#statistics thead").inner_text())
+        failed = page.locator("button.cell.failed")
+        self.assertEqual(failed.get_attribute("aria-label"), "MLP down, layer 1: could not be compared")
+        coloured = page.locator("button.cell:not(.exact):not(.failed)")
+        self.assertEqual(coloured.count(), 1)
+        coloured.click()
+        self.assertEqual(page.locator("#chosen").inner_text(), CHANGED)
+        bad = page.locator("#table tbody tr:has(td.bad) th").all_inner_texts()
+        self.assertEqual(bad, [LOST, CHANGED])
 
     def test_it_prints(self):
         page = self.open()

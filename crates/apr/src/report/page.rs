@@ -8,7 +8,8 @@ use std::io;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = concat!(include_str!("parts.js"), include_str!("page.js"));
+const SCRIPT: &str =
+    concat!(include_str!("parts.js"), include_str!("layers.js"), include_str!("page.js"));
 
 /// How every page begins.
 pub(super) const BEGINNING: &str = "<!doctype html>";

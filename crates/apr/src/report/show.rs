@@ -60,6 +60,11 @@ impl fmt::Display for ModelReport {
 
 impl ModelReport {
     fn end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let problem = |tensor: &ReportedTensor| tensor.problem.is_some();
+        let failed = self.content.tensors.iter().filter(|tensor| problem(tensor)).count();
+        if failed > 0 {
+            writeln!(f, "{failed} of its tensors could not be compared; the page says why")?;
+        }
         for remark in &self.content.remarks {
             writeln!(f, "{remark}")?;
         }
