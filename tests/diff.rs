@@ -496,8 +496,8 @@ fn the_rosetta_stone_has_names_and_layouts_and_no_types() {
         let found = json(&["rosetta", "diff-tensors", text(&model(name)), text(&gguf)]);
         assert_eq!(array(&found["mismatches"]).len(), count, "{name}: every name is another");
         let of = |tensor: &str| {
-            let all = array(&found["mismatches"]).iter();
-            all.filter(|found| found["tensor"] == tensor).next().cloned().unwrap()
+            let mut all = array(&found["mismatches"]).iter();
+            all.find(|found| found["tensor"] == tensor).cloned().unwrap()
         };
         match name {
             "tiny-llama" => {
