@@ -233,7 +233,7 @@ fn rows_of_heads_are_compared_in_one_order() {
     let mut weights = SafeTensors::read(&damaged.path().join("model.safetensors"));
     let found = bf16(&find(&mut weights.tensors, name).bytes);
     let report = json(&["diff", text(damaged.path()), text(&gguf)]);
-    assert_eq!(kinds(&report).contains("data"), true, "{report}");
+    assert!(kinds(&report).contains("data"), "{report}");
     let data = |report: &Value| {
         let all = array(&report["differences"]).iter().filter(|found| found["type"] == "data");
         all.cloned().collect::<Vec<_>>()
@@ -438,6 +438,40 @@ fn damage_that_the_type_does_not_explain_is_found_in_a_file() {
 }
 
 #[test]
+fn tensors_without_a_counterpart_have_a_verdict_too() {
+    let damaged = changed("tiny-gpt2", |tensors| {
+        tensors.retain(|tensor| tensor.name != "h.3.mlp.c_fc.bias");
+        let norm = find(tensors, "ln_f.weight");
+        norm.shape = vec![2, 96];
+        let mut extra = find(tensors, "ln_f.bias").clone();
+        extra.name = "ln_g.bias".to_owned();
+        tensors.push(extra);
+        // One value of half a million, by a hundredth.
+        let tensor = &mut find(tensors, "wte.weight").bytes;
+        let value = f32::from_le_bytes(tensor[..4].try_into().unwrap()) + 0.01;
+        tensor[..4].copy_from_slice(&value.to_le_bytes());
+    });
+    let source = model("tiny-gpt2");
+    let call = ["compare-hf", text(damaged.path()), "--hf", text(&source)];
+    let report = json(&call);
+    let found: Vec<(&str, &str)> = array(&report["tensors"])
+        .iter()
+        .map(|tensor| (tensor["verdict"].as_str().unwrap(), tensor["name"].as_str().unwrap()))
+        .filter(|(verdict, _)| *verdict != "identical")
+        .collect();
+    let expected = [
+        ("missing", "h.3.mlp.c_fc.bias"),
+        ("shape", "ln_f.weight"),
+        ("different", "wte.weight"),
+        ("added", "ln_g.bias"),
+    ];
+    assert_eq!(found, expected, "the worst first");
+    assert_eq!(report["counts"]["identical"], json!(array(&report["tensors"]).len() - 4));
+    let said = failure(&[&call[..], &["--assert"]].concat());
+    assert!(said.contains("4 tensors") && said.contains("h.3.mlp.c_fc.bias"), "{said}");
+}
+
+#[test]
 fn names_that_the_hub_does_not_have_are_refused() {
     let (source, cache) = (model("tiny-llama"), tempfile::tempdir().unwrap());
     let call = ["compare-hf", text(&source), "--hf", "org/nothing"];
@@ -462,8 +496,8 @@ fn the_rosetta_stone_has_names_and_layouts_and_no_types() {
         let found = json(&["rosetta", "diff-tensors", text(&model(name)), text(&gguf)]);
         assert_eq!(array(&found["mismatches"]).len(), count, "{name}: every name is another");
         let of = |tensor: &str| {
-            let all = array(&found["mismatches"]).iter();
-            all.filter(|found| found["tensor"] == tensor).cloned().next().unwrap()
+            let mut all = array(&found["mismatches"]).iter();
+            all.find(|found| found["tensor"] == tensor).cloned().unwrap()
         };
         match name {
             "tiny-llama" => {
