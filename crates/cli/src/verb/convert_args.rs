@@ -83,10 +83,11 @@ impl ConvertArgs {
         options: &ConvertOptions,
         output: &mut Output,
     ) -> Result<Outcome, Error> {
-        if self.is_stream() && !self.plan && options.format.is_some() {
+        let streams = self.is_stream() && options.format.is_some();
+        if streams && !self.plan {
             return self.stream(source, options, output);
         }
-        let target = self.target()?;
+        let target = if streams { Path::new("plan") } else { self.target()? };
         let checkpoint = open(source)?;
         if self.plan {
             output.report(&apr::plan(&checkpoint, target, options)?)?;
