@@ -120,7 +120,10 @@ fn sizes_that_pass_the_address_space_are_refused() {
     // Each can be addressed; with the padding behind it, or both together, they cannot.
     let most = u64::MAX / 4;
     refused_bytes(&gguf(&[(&[most], F32, 8)]), &["tensor data needs", "truncated"]);
-    refused_bytes(&gguf(&[(&[most], F32, 8), (&[most], F32, 8)]), &["victim.1.weight", "begins at"]);
+    refused_bytes(
+        &gguf(&[(&[most], F32, 8), (&[most], F32, 8)]),
+        &["victim.1.weight", "begins at"],
+    );
     for (shape, words) in [
         ("[18446744073709551615]", "too large to address"),
         ("[4294967296,4294967296]", "too large to address"),
@@ -213,7 +216,9 @@ fn a_layer_past_all_layers_is_an_unknown_tensor() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("blob");
     let names = ["model.layers.18446744073709551614.mlp.up_proj.weight", "model.norm.weight"];
-    let entry = |at: usize| format!(r#"{{"dtype":"F32","shape":[1],"data_offsets":[{},{}]}}"#, at * 4, at * 4 + 4);
+    let entry = |at: usize| {
+        format!(r#"{{"dtype":"F32","shape":[1],"data_offsets":[{},{}]}}"#, at * 4, at * 4 + 4)
+    };
     let header = format!(r#"{{"{}":{},"{}":{}}}"#, names[0], entry(0), names[1], entry(1));
     fs::write(&path, safetensors(&header, 8)).unwrap();
     for verb in ["lint", "tree", "tensors", "debug"] {
@@ -361,7 +366,8 @@ fn a_chat_template_is_text() {
 fn names_do_not_reach_the_terminal_as_commands() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let hostile = "\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31m\r\n\u{202e}gpj.weight\u{2028}\u{2066}\u{7f}";
+    let hostile =
+        "\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31m\r\n\u{202e}gpj.weight\u{2028}\u{2066}\u{7f}";
     let long = "x".repeat(1 << 20);
     let header = json!({
         "__metadata__": {hostile: hostile},

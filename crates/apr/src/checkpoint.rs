@@ -2,7 +2,9 @@
 //! files of a Hugging Face folder.
 
 use crate::{Error, Progress, hub};
-use apr_format::{Container, apr, gguf, open, open_bytes, open_header, parse_json, read_header, read_in_folder};
+use apr_format::{
+    Container, apr, gguf, open, open_bytes, open_header, parse_json, read_header, read_in_folder,
+};
 use apr_model::{Arch, Census, ModelConfig, Naming, Survey};
 use apr_token::Tokenizer;
 use serde_json::Value;

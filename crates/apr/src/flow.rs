@@ -129,7 +129,9 @@ impl Stage<'_> {
             formula,
             width: Some(width(weight)),
             tensors: tensors.iter().flat_map(|tensor| tensor.sources.clone()).collect(),
-            params: units::total(tensors.iter().map(|tensor| units::size(tensor.layout.elem_count()))),
+            params: units::total(
+                tensors.iter().map(|tensor| units::size(tensor.layout.elem_count())),
+            ),
         })
     }
 

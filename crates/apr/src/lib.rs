@@ -60,6 +60,7 @@ mod verify;
 pub use apr_format::{check_closed_files, copy_files, explain_bus_errors};
 pub use apr_hub::HubError;
 pub use apr_model::{CacheType, Sampling};
+pub use apr_token::panic_is_told;
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
 pub use check::{SAMPLE_TEXT, SelfCheck, check};
 pub use checkpoint::Checkpoint;

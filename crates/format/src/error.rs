@@ -126,7 +126,9 @@ pub enum Malformed {
         limit: u64,
     },
     /// Lists that would take more memory than a file of this size can justify.
-    #[error("{count} {what}: more than {limit} bytes of memory, which a header of this size does not justify")]
+    #[error(
+        "{count} {what}: more than {limit} bytes of memory, which a header of this size does not justify"
+    )]
     Memory {
         /// What is listed.
         what: &'static str,

@@ -138,10 +138,13 @@ mod tests {
         link("blob", "../../blobs/digest");
         link("beside", "file");
         link("twice", "blob");
-        let read = |name: &str| io::read_to_string(open_in_folder(&snapshot, name)?).map_err(
-            FormatError::io(Path::new(name)),
-        );
-        for (name, text) in [("file", "plain"), ("blob", "blob"), ("beside", "plain"), ("twice", "blob")] {
+        let read = |name: &str| {
+            io::read_to_string(open_in_folder(&snapshot, name)?)
+                .map_err(FormatError::io(Path::new(name)))
+        };
+        for (name, text) in
+            [("file", "plain"), ("blob", "blob"), ("beside", "plain"), ("twice", "blob")]
+        {
             assert_eq!(read(name).unwrap(), text, "{name}");
         }
         link("up", "../../../private/key");

@@ -13,8 +13,8 @@ mod writer;
 pub use index::Index;
 pub(crate) use writer::new_file;
 
-use crate::json::{UniqueMap, check_memory};
 use crate::folder::{is_absent, read_in_folder};
+use crate::json::{UniqueMap, check_memory};
 use crate::open::{Parsed, open_part};
 use crate::size::{to_u64, to_usize};
 use crate::{Container, FormatError, Malformed, Metadata, TensorEntry};

@@ -283,7 +283,9 @@ fn head_dim(
         count(config, KEY)
     } else {
         let width = hidden_size.checked_div(heads).filter(|_| hidden_size.is_multiple_of(heads));
-        width.ok_or_else(|| bad(arch.config.heads, &Value::from(heads), "a divisor of the hidden size"))
+        width.ok_or_else(|| {
+            bad(arch.config.heads, &Value::from(heads), "a divisor of the hidden size")
+        })
     }
 }
 

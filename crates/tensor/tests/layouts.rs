@@ -31,11 +31,10 @@ fn expected(dtype: DType, shape: &[usize]) -> Option<(u128, u128, u128)> {
     let wide = |size: usize| u128::try_from(size).unwrap();
     let (block, bytes) = (wide(dtype.block_elems()), wide(dtype.block_bytes()));
     let fits = |size: &u128| usize::try_from(*size).is_ok();
-    let product = |dims: &mut dyn Iterator<Item = u128>| {
-        dims.try_fold(1_u128, |product, dim| product.checked_mul(dim).filter(fits))
-    };
-    product(&mut shape.iter().map(|&dim| wide(dim.max(1))))?;
-    let elems = if shape.contains(&0) { 0 } else { product(&mut shape.iter().map(|&d| wide(d)))? };
+    let product = shape
+        .iter()
+        .try_fold(1_u128, |product, &dim| product.checked_mul(wide(dim.max(1))).filter(fits))?;
+    let elems = if shape.contains(&0) { 0 } else { product };
     let row = wide(shape.last().copied().unwrap_or(1));
     let of = |elems: u128| Some(elems / block * bytes).filter(fits);
     Some((elems, of(row)?, of(elems)?))
@@ -94,7 +93,11 @@ fn columns_and_rows_are_those_that_lie_there() {
                 let whole = start % block == 0 && end % block == 0;
                 let holds = whole && start <= end && end <= 3 * block;
                 let expected = holds.then(|| start / block * bytes..end / block * bytes);
-                assert_eq!(layout.column_bytes(start..end).ok(), expected, "{dtype} {start}..{end}");
+                assert_eq!(
+                    layout.column_bytes(start..end).ok(),
+                    expected,
+                    "{dtype} {start}..{end}"
+                );
             }
         }
         let huge = [usize::MAX, usize::MAX / block * block, 1 << 63];
@@ -114,7 +117,11 @@ fn lengths_agree_where_they_are_whole_blocks_of_as_many_elements() {
                     let agree = len.is_multiple_of(bytes)
                         && elems.is_multiple_of(block)
                         && len / bytes == elems / block;
-                    assert_eq!(dtype.check_lengths(len, elems).is_ok(), agree, "{dtype} {len} {elems}");
+                    assert_eq!(
+                        dtype.check_lengths(len, elems).is_ok(),
+                        agree,
+                        "{dtype} {len} {elems}"
+                    );
                 }
             }
         }

@@ -52,6 +52,9 @@ mod tests {
         assert_eq!(escaped("\u{1b}[31mred\u{9b}0m", &[]), "\\u{1b}[31mred\\u{9b}0m");
         assert_eq!(escaped("left \u{202e}thgir", &[]), "left \\u{202e}thgir");
         let harmless = "naïve — 東京 🗼 العربية 👩‍👩‍👧";
-        assert_eq!((escaped(harmless, &[]), json_escaped(harmless)), (harmless.into(), harmless.into()));
+        assert_eq!(
+            (escaped(harmless, &[]), json_escaped(harmless)),
+            (harmless.into(), harmless.into())
+        );
     }
 }

@@ -222,7 +222,11 @@ fn arrays_beyond_their_bounds_are_refused() {
     for (what, bytes, words) in [
         ("array count", raw(array(4, u64::MAX, 1)), "GGUF array needs"),
         ("array of 2^40", raw([array(0, 1 << 40, 1), vec![0; 64]].concat()), "GGUF array needs"),
-        ("too many values", raw([array(0, 5 << 20, 1), vec![0; 5 << 20]].concat()), "5242880 values in GGUF arrays"),
+        (
+            "too many values",
+            raw([array(0, 5 << 20, 1), vec![0; 5 << 20]].concat()),
+            "5242880 values in GGUF arrays",
+        ),
         ("depth", raw(array(0, 0, 6)), "depth of a GGUF array"),
         ("kind", raw([array(13, 1, 1), vec![0; 9]].concat()), "type of a GGUF value"),
     ] {

@@ -44,7 +44,10 @@ impl RowOrder {
     /// The place in this order of row `row` of the canonical one, for `heads` heads of `head_dim`
     /// rows.
     #[must_use]
-    #[allow(clippy::arithmetic_side_effects, reason = "nothing is divided by zero, and rows that exist are no overflow")]
+    #[allow(
+        clippy::arithmetic_side_effects,
+        reason = "nothing is divided by zero, and rows that exist are no overflow"
+    )]
     pub const fn place(self, row: usize, heads: usize, head_dim: usize) -> usize {
         if head_dim == 0 || heads == 0 {
             return row;
@@ -64,7 +67,10 @@ impl RowOrder {
 
     /// The row of the canonical order at place `place` of this one: undoes [`place`](Self::place).
     #[must_use]
-    #[allow(clippy::arithmetic_side_effects, reason = "nothing is divided by zero, and rows that exist are no overflow")]
+    #[allow(
+        clippy::arithmetic_side_effects,
+        reason = "nothing is divided by zero, and rows that exist are no overflow"
+    )]
     pub const fn canonical(self, place: usize, heads: usize, head_dim: usize) -> usize {
         if head_dim == 0 || heads == 0 {
             return place;
