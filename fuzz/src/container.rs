@@ -24,7 +24,8 @@ pub fn exercise(container: &Container) {
         let _ = container.check_hash(entry);
     }
     if has_data {
-        let all: usize = container.files().iter().filter_map(|file| Some(file.bytes()?.len())).sum();
+        let all: usize =
+            container.files().iter().filter_map(|file| Some(file.bytes()?.len())).sum();
         assert!(bytes <= all, "{bytes} bytes of tensors in {all}");
         let _ = container.check_padding();
     }
@@ -48,8 +49,11 @@ fn identify(container: &Container) {
     let _ = Survey::take(config.arch, Some(&config), container, naming);
     if let Ok(census) = Census::take(&config, container, naming) {
         assert!(census.tensors.len() <= container.tensors().len());
-        assert!(census.tensors.iter().all(|tensor| container.entry(tensor.source()).is_some()
-            || tensor.sources.len() > 1));
+        assert!(
+            census.tensors.iter().all(
+                |tensor| container.entry(tensor.source()).is_some() || tensor.sources.len() > 1
+            )
+        );
         let _ = census.query_row_order();
     }
     let _ = config.with_generation(container.metadata().get("generation").unwrap_or(&Value::Null));

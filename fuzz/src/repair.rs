@@ -43,8 +43,8 @@ fn repaired(bytes: &[u8], cause: &Malformed) -> Option<Vec<u8>> {
         }
         Malformed::Truncated { .. } | Malformed::Json { .. } if bytes.get(8) == Some(&b'{') => {
             let json = bytes.get(8..)?;
-            let mut values = serde_json::Deserializer::from_slice(json)
-                .into_iter::<serde::de::IgnoredAny>();
+            let mut values =
+                serde_json::Deserializer::from_slice(json).into_iter::<serde::de::IgnoredAny>();
             values.next()?.ok()?;
             let len = u64::try_from(values.byte_offset()).ok()?;
             repaired.get_mut(..8)?.copy_from_slice(&len.to_le_bytes());

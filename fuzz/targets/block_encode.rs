@@ -31,11 +31,8 @@ fuzz_target!(|input: Input| bounded(ELEMS * 4, || check(&input)));
 fn check(input: &Input) {
     let dtype = DType::ALL[usize::from(input.dtype) % DType::ALL.len()];
     let words = input.values.iter().copied().cycle().chain(std::iter::repeat(0));
-    let words: Vec<u16> = if input.values.is_empty() {
-        vec![0; ELEMS]
-    } else {
-        words.take(ELEMS).collect()
-    };
+    let words: Vec<u16> =
+        if input.values.is_empty() { vec![0; ELEMS] } else { words.take(ELEMS).collect() };
     let value = |word: &u16| match input.kind {
         Kind::Bits => f32::from_bits(u32::from(*word) << 16),
         Kind::Scaled(exponent) => f32::from(word.cast_signed()) * 2.0_f32.powi(exponent.into()),

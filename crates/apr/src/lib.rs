@@ -73,7 +73,7 @@ mod verify;
 pub use apr_format::{check_closed_files, copy_files, explain_bus_errors};
 pub use apr_hub::HubError;
 pub use apr_model::{CacheType, Sampling};
-pub use apr_token::Message;
+pub use apr_token::{Message, panic_is_told};
 pub use audit::{Audit, audit};
 pub use bench::{Bench, BenchOptions, Limit, Rate, Shares, bench};
 pub use chat::chat_prompt;

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 
-/// Rows that one worker decodes at a time, in elements.
+/// Elements that one worker decodes at a time: whole blocks of every type.
 const CHUNK_ELEMS: usize = 1 << 16;
 
 /// The checks of a file.
@@ -201,22 +201,22 @@ fn not_finite(
 }
 
 fn count_not_finite(view: TensorView<'_>) -> (u64, u64) {
-    let layout = view.layout();
-    let rows = layout.row_count();
-    let step = (CHUNK_ELEMS / layout.row_elems().max(1)).max(1);
-    let count = |chunk: usize| {
-        let range = chunk * step..((chunk + 1) * step).min(rows);
-        let mut values = vec![0.0_f32; range.len() * layout.row_elems()];
-        if view.decode_rows(range, &mut values).is_err() {
-            // The range and the buffer are the layout's own.
-            unreachable!("rows of the tensor's own layout");
+    let dtype = view.dtype();
+    let (elems, bytes) = (dtype.block_elems(), dtype.block_bytes());
+    // Blocks and not rows: a row may be the whole tensor, which is many times larger in single
+    // precision.
+    let count = |blocks: &[u8]| {
+        let mut values = vec![0.0_f32; blocks.len() / bytes * elems];
+        if dtype.decode(blocks, &mut values).is_err() {
+            // The bytes are those of the layout, and the buffer is made for them.
+            unreachable!("whole blocks of the tensor's own layout");
         }
         let nan = values.iter().filter(|value| value.is_nan()).count();
         let inf = values.iter().filter(|value| value.is_infinite()).count();
         (units::size(nan), units::size(inf))
     };
     let add = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
-    (0..rows.div_ceil(step)).into_par_iter().map(count).reduce(|| (0, 0), add)
+    view.bytes().par_chunks(CHUNK_ELEMS / elems * bytes).map(count).reduce(|| (0, 0), add)
 }
 
 impl fmt::Display for Validation {

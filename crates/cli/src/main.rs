@@ -58,7 +58,11 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    panic::set_hook(Box::new(|panic| output::internal_error(&panic.to_string())));
+    panic::set_hook(Box::new(|panic| {
+        if !apr::panic_is_told() {
+            output::internal_error(&panic.to_string());
+        }
+    }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

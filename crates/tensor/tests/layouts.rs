@@ -31,11 +31,10 @@ fn expected(dtype: DType, shape: &[usize]) -> Option<(u128, u128, u128)> {
     let wide = |size: usize| u128::try_from(size).unwrap();
     let (block, bytes) = (wide(dtype.block_elems()), wide(dtype.block_bytes()));
     let fits = |size: &u128| usize::try_from(*size).is_ok();
-    let product = |dims: &mut dyn Iterator<Item = u128>| {
-        dims.try_fold(1_u128, |product, dim| product.checked_mul(dim).filter(fits))
-    };
-    product(&mut shape.iter().map(|&dim| wide(dim.max(1))))?;
-    let elems = if shape.contains(&0) { 0 } else { product(&mut shape.iter().map(|&d| wide(d)))? };
+    let product = shape
+        .iter()
+        .try_fold(1_u128, |product, &dim| product.checked_mul(wide(dim.max(1))).filter(fits))?;
+    let elems = if shape.contains(&0) { 0 } else { product };
     let row = wide(shape.last().copied().unwrap_or(1));
     let of = |elems: u128| Some(elems / block * bytes).filter(fits);
     Some((elems, of(row)?, of(elems)?))

@@ -7,6 +7,9 @@ pub enum TokenError {
     /// Not a `tokenizer.json` that the `tokenizers` crate reads.
     #[error("tokenizer: {0}")]
     Load(tokenizers::Error),
+    /// A tokenizer on which the `tokenizers` crate panics.
+    #[error("tokenizer: it contradicts itself; the `tokenizers` crate does not survive it")]
+    Contradiction,
     /// A tokenizer that cannot be carried over to another format.
     #[error("tokenizer: {0}")]
     Unsupported(&'static str),

@@ -2,7 +2,7 @@
 
 use crate::TokenError;
 use crate::pipeline::{Pipeline, part};
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -28,6 +28,30 @@ pub(crate) struct File<'a> {
     #[serde(borrow)]
     pub(crate) model: Bpe<'a>,
 }
+
+/// Key of a compiled table of normalisations. The crate that reads it allocates by a number in the
+/// table and follows its links without looking; no architecture that runs has one.
+const TABLE: &str = "precompiled_charsmap";
+
+/// That no normalizer of a text has a compiled table, for texts that are no [`File`].
+///
+/// # Errors
+/// When one has.
+pub(crate) fn check_normalizers(json: &str) -> Result<(), TokenError> {
+    // What is no JSON, is refused where it is read.
+    let Ok(Normalizers(all)) = serde_json::from_str(json) else { return Ok(()) };
+    all.iter().try_for_each(check_table)
+}
+
+fn check_table(normalizer: &Value) -> Result<(), TokenError> {
+    if normalizer.to_string().contains(TABLE) {
+        return Err(TokenError::Unsupported("its normalizer has a precompiled table"));
+    }
+    Ok(())
+}
+
+/// Every normalizer of a tokenizer: the `tokenizers` crate takes the last of several.
+struct Normalizers(Vec<Value>);
 
 /// A token that is looked for before texts are split.
 #[derive(Deserialize)]
@@ -86,6 +110,14 @@ impl<'a> File<'a> {
     /// When it is no JSON, or no BPE.
     pub(crate) fn parse(json: &'a str) -> Result<Self, TokenError> {
         serde_json::from_str(json).map_err(|error| TokenError::Load(error.into()))
+    }
+
+    /// That its normalizer has no compiled table.
+    ///
+    /// # Errors
+    /// When it has.
+    pub(crate) fn check_normalizer(&self) -> Result<(), TokenError> {
+        check_table(&self.normalizer)
     }
 
     /// That the merges are what the `tokenizers` crate relies on: none makes a token longer
@@ -168,6 +200,32 @@ impl Bpe<'_> {
             builder = builder.end_of_word_suffix(suffix);
         }
         builder.build().ok()
+    }
+}
+
+impl<'de> Deserialize<'de> for Normalizers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Parts;
+        impl<'de> Visitor<'de> for Parts {
+            type Value = Normalizers;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a tokenizer")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(Text(key)) = map.next_key()? {
+                    if key == "normalizer" {
+                        all.push(map.next_value()?);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Normalizers(all))
+            }
+        }
+        deserializer.deserialize_map(Parts)
     }
 }
 

@@ -16,6 +16,7 @@ mod chat;
 mod difference;
 mod error;
 mod file;
+mod guard;
 mod pipeline;
 mod probe;
 mod published;
@@ -27,11 +28,13 @@ mod vocabulary;
 pub use chat::{Chat, ChatError, ChatTemplate, Message};
 pub use difference::Difference;
 pub use error::TokenError;
+pub use guard::panic_is_told;
 pub use sentence_piece::SpacePrefix;
 pub use stream::TextStream;
 pub use vocabulary::{SpecialTokens, TokenType, Vocabulary, VocabularyKind};
 
-use file::File;
+use file::{File, check_normalizers};
+use guard::guarded;
 use std::str::FromStr;
 use tokenizers::Tokenizer as Inner;
 
@@ -46,13 +49,21 @@ impl Tokenizer {
     /// # Errors
     /// When the text is not a tokenizer.
     pub fn from_json(json: &str) -> Result<Self, TokenError> {
+        guarded(|| Self::read(json))
+    }
+
+    fn read(json: &str) -> Result<Self, TokenError> {
         // What else is wrong with a text, the `tokenizers` crate says.
         let known = match File::parse(json) {
             Ok(file) => {
                 file.check_merges()?;
+                file.check_normalizer()?;
                 file.tokenizer()
             }
-            Err(_) => None,
+            Err(_) => {
+                check_normalizers(json)?;
+                None
+            }
         };
         let mut inner =
             known.map_or_else(|| Inner::from_str(json).map_err(TokenError::Load), Ok)?;
@@ -71,7 +82,7 @@ impl Tokenizer {
     /// # Errors
     /// When the `tokenizers` crate cannot write it.
     pub fn to_json(&self) -> Result<String, TokenError> {
-        self.inner.to_string(false).map_err(TokenError::Load)
+        guarded(|| self.inner.to_string(false).map_err(TokenError::Load))
     }
 
     /// The tokens of a text, with the BOS or EOS token that the published tokenizer puts around
@@ -81,7 +92,8 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenError> {
-        let encoding = self.inner.encode_fast(text, true).map_err(TokenError::Encode)?;
+        let encode = || self.inner.encode_fast(text, true).map_err(TokenError::Encode);
+        let encoding = guarded(encode)?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -107,7 +119,7 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer refuses the tokens.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, TokenError> {
-        self.inner.decode(tokens, true).map_err(TokenError::Decode)
+        guarded(|| self.inner.decode(tokens, true).map_err(TokenError::Decode))
     }
 
     /// Number of tokens, added ones included.

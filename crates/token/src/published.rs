@@ -1,6 +1,7 @@
 //! From a `tokenizer.json` to what a GGUF file says.
 
 use crate::file::{Added, File, Merge};
+use crate::guard::guarded;
 use crate::pipeline::Pipeline;
 use crate::sentence_piece::{SpacePrefix, byte_of, scores_of_merges};
 use crate::split::Split;
@@ -21,6 +22,10 @@ impl Vocabulary {
     /// When it is no BPE, does what GGUF cannot express, has more tokens than the embedding has
     /// rows, or `pre` is unknown.
     pub fn from_json(json: &str, rows: usize, pre: Option<&str>) -> Result<Self, TokenError> {
+        guarded(|| Self::read(json, rows, pre))
+    }
+
+    fn read(json: &str, rows: usize, pre: Option<&str>) -> Result<Self, TokenError> {
         let published = Tokenizer::from_json(json)?;
         let bpe = bpe(&published)?;
         let file = File::parse(json)?;

@@ -1,5 +1,6 @@
 //! A tokenizer as GGUF stores it: tokens by id, their types, and merges or scores.
 
+use crate::guard::guarded;
 use crate::pipeline::{Pipeline, part};
 use crate::sentence_piece::{SpacePrefix, merges_of_scores};
 use crate::split::Split;
@@ -97,6 +98,10 @@ impl Vocabulary {
     /// When lists differ in length, a token occurs twice, a merge or a role names a token that
     /// is not there, or the name of the split is unknown.
     pub fn tokenizer(&self) -> Result<Tokenizer, TokenError> {
+        guarded(|| self.build())
+    }
+
+    fn build(&self) -> Result<Tokenizer, TokenError> {
         let vocab = self.vocab()?;
         let unk = self.role("unk", self.special.unk)?;
         let (pipeline, decoder, builder) = match &self.kind {

@@ -1,7 +1,9 @@
 //! Vocabularies and tokenizers that contradict themselves: one named error each, no panic.
 
 use crate::read;
-use apr_token::{SpacePrefix, SpecialTokens, TokenType, Tokenizer, Vocabulary, VocabularyKind};
+use apr_token::{
+    SpacePrefix, SpecialTokens, TokenError, TokenType, Tokenizer, Vocabulary, VocabularyKind,
+};
 use serde_json::{Value, json};
 
 fn texts(list: &[&str]) -> Vec<String> {
@@ -98,4 +100,52 @@ fn ids_of_a_published_tokenizer_must_fit_the_embedding() {
     assert!(error.contains("id 0 is both"), "{error}");
     json["model"]["vocab"]["other"] = json!(5);
     assert!(Vocabulary::from_json(&json.to_string(), 2048, None).is_err());
+}
+
+/// What the `tokenizers` crate panics on, when it reads it or when it is used.
+#[test]
+fn tokenizers_that_the_crate_does_not_survive_are_refused() {
+    let json: Value = serde_json::from_str(&read("tests/models/tiny-gpt2/tokenizer.json")).unwrap();
+    let with = |key: &str, value: Value| {
+        let mut json = json.clone();
+        json[key] = value;
+        Tokenizer::from_json(&json.to_string())
+    };
+    let zero = with("pre_tokenizer", json!({"type": "FixedLength", "length": 0})).unwrap();
+    assert_eq!(zero.encode("ab").unwrap_err().to_string(), contradiction());
+    for (start, stop) in [(0, usize::MAX), (9, 9)] {
+        let strip = json!({"type": "Strip", "content": "a", "start": start, "stop": stop});
+        let strip = with("decoder", strip).unwrap();
+        let tokens = strip.encode("a").unwrap();
+        assert_eq!(strip.decode(&tokens).unwrap_err().to_string(), contradiction());
+        let mut stream = strip.stream();
+        assert!(
+            tokens.iter().any(|token| stream.push(*token).is_err()) || stream.finish().is_err()
+        );
+    }
+    for decoder in [json!(5), json!([]), json!({"type": 1}), json!({"type": "Sequence"})] {
+        assert!(with("decoder", decoder.clone()).is_err(), "{decoder}");
+    }
+    // 2^32 - 4 bytes of a table that has none.
+    let table = json!({"type": "Precompiled", "precompiled_charsmap": "/P///w=="});
+    let error = with("normalizer", table.clone()).err().unwrap().to_string();
+    assert!(error.contains("precompiled table"), "{error}");
+    let steps = json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, table]}).to_string();
+    let key = "\"normalizer\":";
+    for other in [
+        steps.replace("precompiled", "pr\\u0065compiled"),
+        format!("{steps},{key}null"),
+        format!("null,{key}{steps}"),
+    ] {
+        let hidden = json.to_string().replace("\"normalizer\":null", &format!("{key}{other}"));
+        assert!(hidden.contains("charsmap"));
+        let error = Tokenizer::from_json(&hidden).err().unwrap().to_string();
+        assert!(error.contains("precompiled table"), "{error}");
+    }
+    // It can be used again after it failed.
+    assert_eq!(Tokenizer::from_json(&json.to_string()).unwrap().encode("a").unwrap().len(), 1);
+}
+
+fn contradiction() -> String {
+    TokenError::Contradiction.to_string()
 }
