@@ -296,14 +296,45 @@ fn tensors_that_are_not_those_of_the_base_are_found_through_quantization() {
     assert!(found.2.contains("row 9"), "{found:?}");
 }
 
+/// A shipped model with a chat template.
+fn with_template(template: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy_model("tiny-llama", folder.path());
+    fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+    folder
+}
+
+#[test]
+fn a_chat_template_must_render_what_is_said() {
+    let sound = "{% for m in messages %}{{ m.content }}{% endfor %}";
+    for (template, rule, severity, words) in [
+        (sound, None, "", ""),
+        ("{% for %}", Some("chat-template-fails"), "error", "it cannot be read"),
+        ("{{ raise_exception('no') }}", Some("chat-template-fails"), "error", "no"),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",
+            Some("chat-template-fails"),
+            "error",
+            "it is stopped",
+        ),
+        ("{{ messages[0].content }}", Some("chat-template-loses"), "warning", "It is 42."),
+    ] {
+        let model = with_template(template);
+        let report = audit(&[text(model.path())]);
+        assert_eq!(report["errors"], u8::from(severity == "error"), "{template}: {report}");
+        for any in ["chat-template-fails", "chat-template-loses"] {
+            let found = by_rule(&report, any);
+            assert_eq!(found.len(), usize::from(rule == Some(any)), "{template}: {report}");
+            assert!(
+                found.iter().all(|(level, _, said)| *level == severity && said.contains(words))
+            );
+        }
+    }
+}
+
 #[test]
 fn a_chat_template_is_held_against_that_of_the_base() {
-    let with = |template: &str| {
-        let folder = tempfile::tempdir().unwrap();
-        copy_model("tiny-llama", folder.path());
-        fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
-        folder
-    };
+    let with = with_template;
     let published = "{% for m in messages %}\n{{ m.content }}\n{% endfor %}";
     let (base, bare) = (with(published), model("tiny-llama"));
     let changed = with(&published.replace("m.content", "secret ~ m.content"));

@@ -2,13 +2,14 @@
 
 use super::finding;
 use crate::lint::{Severity, Violation};
-use crate::{Checkpoint, units};
+use crate::{Checkpoint, chat_prompt, units};
+use apr_token::Message;
 
 /// Bytes that published templates do not reach.
 const LONG: usize = 1 << 16;
 
-/// What the template looks like, and where it departs from the base model's. That there is none,
-/// the header says already.
+/// What the template looks like, whether it renders a conversation, and where it departs from the
+/// base model's. That there is none, the header says already.
 pub(super) fn findings(checkpoint: &Checkpoint, base: Option<&Checkpoint>) -> Vec<Violation> {
     let (template, mut findings) = (checkpoint.chat_template(), Vec::new());
     if let Some(template) = template {
@@ -20,6 +21,7 @@ pub(super) fn findings(checkpoint: &Checkpoint, base: Option<&Checkpoint>) -> Ve
         };
         let message = format!("a chat template of {}{why}", units::bytes(size));
         findings.push(finding(severity, rule, None, message));
+        findings.extend(unrendered(checkpoint));
     }
     let difference = base.and_then(|base| difference(template, base.chat_template()));
     findings.extend(
@@ -27,6 +29,23 @@ pub(super) fn findings(checkpoint: &Checkpoint, base: Option<&Checkpoint>) -> Ve
             .map(|message| finding(Severity::Warning, "chat-template-differs", None, message)),
     );
     findings
+}
+
+/// What keeps the template from rendering a short conversation, or what it leaves out of one.
+fn unrendered(checkpoint: &Checkpoint) -> Option<Violation> {
+    // A tokenizer that is missing or broken is a finding of its own.
+    let tokenizer = checkpoint.tokenizer().ok()?;
+    let said = [("user", "What is 12 + 30?"), ("assistant", "It is 42."), ("user", "And 7 x 6?")];
+    let messages = said.map(|(role, content)| Message::new(role, content));
+    let problem = |severity, rule, message| Some(finding(severity, rule, None, message));
+    match chat_prompt(checkpoint, &tokenizer, &messages) {
+        Err(error) => problem(Severity::Error, "chat-template-fails", error.to_string()),
+        Ok(text) => {
+            let (_, lost) = said.iter().find(|(_, content)| !text.contains(content))?;
+            let message = format!("leaves {lost:?} out of a conversation");
+            problem(Severity::Warning, "chat-template-loses", message)
+        }
+    }
 }
 
 /// Where two templates part; none if they do not.
