@@ -8,6 +8,10 @@
 mod guard;
 mod json;
 mod methods;
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "quotients of 64-bit seconds, far from any bound"
+)]
 mod time;
 
 use crate::TokenError;

@@ -38,14 +38,16 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn of(chat: &Chat<'_>) -> Self {
-        let bytes = chat.messages.iter().map(|message| message.content.len() + message.role.len());
-        let (bytes, messages) = (bytes.sum::<usize>(), chat.messages.len());
-        let fuel = 50_000 + messages.saturating_mul(1000) + bytes / 4;
+        let lens = chat.messages.iter().map(|m| m.content.len().saturating_add(m.role.len()));
+        let (bytes, messages) = (lens.fold(0, usize::saturating_add), chat.messages.len());
+        let beside = |base: usize, per_message: usize, of_bytes: usize| {
+            base.saturating_add(messages.saturating_mul(per_message)).saturating_add(of_bytes)
+        };
         Self {
-            fuel: u64::try_from(fuel).unwrap_or(u64::MAX),
-            output: (1 << 20) + bytes.saturating_mul(4),
-            nodes: 1000 + messages.saturating_mul(16),
-            work: (1 << 20) + messages.saturating_mul(10_000) + bytes.saturating_mul(64),
+            fuel: u64::try_from(beside(50_000, 1000, bytes / 4)).unwrap_or(u64::MAX),
+            output: beside(1 << 20, 0, bytes.saturating_mul(4)),
+            nodes: beside(1000, 16, 0),
+            work: beside(1 << 20, 10_000, bytes.saturating_mul(64)),
         }
     }
 }
@@ -90,7 +92,7 @@ pub(super) fn bounded_inner(value: Value) -> Result<Value, Error> {
     let mut nodes = NODES.get();
     let before = nodes;
     let settled = settle(&value, DEPTH, &mut nodes)?;
-    work(before - nodes)?;
+    work(before.saturating_sub(nodes))?;
     Ok(settled.unwrap_or(value))
 }
 
