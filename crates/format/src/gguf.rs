@@ -220,10 +220,9 @@ mod tests {
             assert!(tile(&mut [entry], 64, 32).is_err(), "{start}");
         }
         for (offset, len) in [(0, u64::MAX), (0, u64::MAX / 2), (u64::MAX, 1), (u64::MAX - 31, 8)] {
-            let header = header_of_one(offset, len);
-            assert!(parse(&header).is_err() || len == u64::MAX / 2, "{offset} {len}");
             // What can be addressed and is not there is refused by the length of the file.
-            assert!(crate::open_bytes("x".as_ref(), header).is_err(), "{offset} {len}");
+            let opened = crate::open_bytes("x".as_ref(), header_of_one(offset, len));
+            assert!(opened.is_err(), "{offset} {len}");
         }
     }
 

@@ -79,6 +79,7 @@ fn gguf_tensors(count: usize) -> Vec<u8> {
         file.extend(1_u32.to_le_bytes());
         file.extend([0; 8 + 4 + 8]);
     }
+    file.resize(file.len().next_multiple_of(32), 0);
     file
 }
 
