@@ -110,3 +110,26 @@ fn what_cannot_be_measured_is_refused() {
         assert!(said.contains("256") && said.lines().count() == 1, "{option}: {said}");
     }
 }
+
+/// As many threads as there are processors, and more.
+#[cfg(target_os = "linux")]
+#[test]
+fn pinned_threads_give_the_same_tokens_and_figures() {
+    let folder = model("tiny-llama");
+    let run = |more: &[&str]| {
+        let args = ["run", text(&folder), "--quantize", "int4", "-p", "The capital", "-n", "24"];
+        let found = json(&[&args[..], more].concat());
+        (found["tokens"].clone(), found["text"].clone())
+    };
+    let expected = run(&["--threads", "1"]);
+    assert_eq!(expected.0.as_array().unwrap().len(), 24);
+    for threads in ["1", "2", "9"] {
+        assert_eq!(run(&["--threads", threads, "--pin"]), expected, "{threads} threads");
+    }
+    let draft = ["--draft", text(&folder), "--threads", "2", "--pin"];
+    assert_eq!(run(&draft), expected);
+    let pinned = ["--quantize", "int8", "--threads", "3", "--pin"];
+    let found = json(&[&["bench", text(&folder)], &pinned[..], &SHORT].concat());
+    assert_eq!(found["threads"], 3);
+    positive(&found, "tokens_per_second");
+}

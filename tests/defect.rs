@@ -207,3 +207,33 @@ fn padding_that_is_not_zero_is_found() {
         assert!(said.contains("the padding behind it is not zero"), "apr {args:?}: {said}");
     }
 }
+
+/// What a file lacks cannot be compared: `--verify` does not pass by finding nothing.
+#[test]
+fn files_without_hashes_are_not_verified() {
+    let (published, imported) = (model("tiny-llama"), Imported::new("tiny-llama", Some("int8")));
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("plain.safetensors");
+    std::fs::copy(published.join("model.safetensors"), &plain).unwrap();
+    let run = |file: &str, more: &[&str]| {
+        [&["run", file, "-p", "Hello", "-n", "2", "--verify"][..], more]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    };
+    refused(
+        vec![
+            run(text(&published), &[]),
+            run(text(&published), &["--quantize", "int4"]),
+            vec!["bench".to_owned(), text(&published).to_owned(), "--verify".to_owned()],
+        ],
+        &["tiny-llama", "tensor \"", "has no hash in the file", "without --verify"],
+    );
+    assert!(failure(&["run", text(&plain), "-p", "Hello", "--verify"]).contains("plain"));
+    let gguf = folder.path().join("proven.gguf");
+    stdout(&["export", imported.path(), "--format", "gguf", "-o", text(&gguf)]);
+    for proven in [imported.path(), text(&gguf)] {
+        stdout(&["run", proven, "-p", "Hello", "-n", "2", "--verify"]);
+    }
+}

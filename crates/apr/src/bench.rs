@@ -36,6 +36,8 @@ pub struct BenchOptions {
     pub warmup: usize,
     /// Measure the limits of the machine as well.
     pub limits: bool,
+    /// Keep each thread on a processor of its own.
+    pub pin: bool,
 }
 
 impl Default for BenchOptions {
@@ -48,6 +50,7 @@ impl Default for BenchOptions {
             iterations: 5,
             warmup: 1,
             limits: false,
+            pin: false,
         }
     }
 }
@@ -75,6 +78,9 @@ pub fn bench(
         // A text needs it before its first token; time that users wait belongs to the load.
         checkpoint.tokenizer()?;
     }
+    if options.pin {
+        loaded.decoder.pin()?;
+    }
     let load_seconds = start.elapsed().as_secs_f64();
     let run = Run::new(&loaded, checkpoint.path(), options);
     run.prefill()?;
@@ -94,7 +100,7 @@ pub fn bench(
     let weight_bytes = work.weight_bytes / units::size(options.batch);
     let cache_bytes = run.cache_bytes_per_token()?;
     let bytes_per_token = weight_bytes + cache_bytes;
-    let limits = options.limits.then(|| Limits::measure(&Pool::new(loaded.decoder.threads())));
+    let limits = limits(&loaded, options)?;
     Ok(Bench {
         architecture: loaded.decoder.config().arch.name,
         types: work.types.clone(),
@@ -125,6 +131,18 @@ pub fn bench(
             Shares::new(&limits, read, least.map(|least| least / seconds))
         }),
     })
+}
+
+/// The limits of the machine with as many threads, if they are asked for.
+fn limits(loaded: &Loaded, options: BenchOptions) -> Result<Option<Limits>, Error> {
+    if !options.limits {
+        return Ok(None);
+    }
+    let pool = Pool::new(loaded.decoder.threads());
+    if options.pin {
+        pool.pin()?;
+    }
+    Ok(Some(Limits::measure(&pool)))
 }
 
 /// A model and the lengths that are measured.

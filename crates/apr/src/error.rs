@@ -125,6 +125,17 @@ pub enum Error {
         /// The model.
         path: PathBuf,
     },
+    /// Bytes that are to be compared with a hash, of which the file has none.
+    #[error(
+        "{}: tensor {tensor:?} has no hash in the file to compare with: run without --verify, or import the model first, which proves it and stores the hashes",
+        path.display()
+    )]
+    NoHash {
+        /// The model.
+        path: PathBuf,
+        /// The first tensor without a hash.
+        tensor: String,
+    },
     /// A name that is not that of one tensor.
     #[error("{}: {cause}", path.display())]
     NoTensor {
@@ -195,6 +206,7 @@ impl Error {
             Self::Proof { .. } => "proof",
             Self::UnknownRecipe { .. } => "unknown_recipe",
             Self::NoAccelerator { .. } => "no_gpu",
+            Self::NoHash { .. } => "no_hash",
             Self::NoTensor { .. } => "no_tensor",
             Self::Hub { .. } | Self::HubCache(_) => "hub",
             Self::Argument(_) => "argument",
@@ -210,7 +222,8 @@ impl Error {
             Self::Format(error) => error.tensor(),
             Self::Model { source, .. } => source.tensor(),
             Self::Proof { source, .. } => source.tensor(),
-            Self::NotFinite { tensor, .. }
+            Self::NoHash { tensor, .. }
+            | Self::NotFinite { tensor, .. }
             | Self::Encode { tensor, .. }
             | Self::SourceType { tensor, .. } => Some(tensor),
             Self::Token { .. }

@@ -18,7 +18,7 @@ pub struct LoadOptions {
     pub threads: Option<usize>,
     /// Name of a kernel table; the best one for this processor if absent.
     pub kernels: Option<String>,
-    /// Compare every tensor with the hash in the file first.
+    /// Compare every tensor with the hash in the file first; a file that holds none is refused.
     pub verify: bool,
     /// How keys and values are stored.
     pub cache: CacheType,
@@ -68,6 +68,16 @@ impl TextModel {
         Ok(Self { draft: Some(Box::new(draft)), ..self })
     }
 
+    /// Keeps each thread, the calling one too, on a processor of its own. Call it when all models
+    /// are open: what the calling thread starts afterwards stays on its processor.
+    ///
+    /// # Errors
+    /// When the system refuses, or is not Linux.
+    pub fn pin(&self) -> Result<(), Error> {
+        self.decoder.pin()?;
+        self.draft.as_ref().map_or(Ok(()), |draft| draft.pin())
+    }
+
     /// The decoder.
     #[must_use]
     pub const fn decoder(&self) -> &Decoder {
@@ -107,6 +117,7 @@ pub(crate) fn load(
     let threads = options.threads.unwrap_or_else(default_threads);
     let config = checkpoint.config()?;
     if options.verify {
+        has_hashes(checkpoint)?;
         check_bytes(checkpoint, progress)?;
     }
     let converted = match (options.recipe, checkpoint.naming()) {
@@ -129,6 +140,18 @@ pub(crate) fn load(
         .map_err(as_error())?;
     let decoder = if options.profile { decoder.profiled() } else { decoder };
     Ok(Loaded { weights, decoder, kernels })
+}
+
+/// That there is something to compare the bytes with.
+fn has_hashes(checkpoint: &Checkpoint) -> Result<(), Error> {
+    let tensors = checkpoint.container().tensors();
+    match tensors.iter().find(|entry| entry.hash.is_none()) {
+        None => Ok(()),
+        Some(entry) => Err(Error::NoHash {
+            path: checkpoint.path().to_path_buf(),
+            tensor: entry.name.clone(),
+        }),
+    }
 }
 
 fn default_threads() -> usize {

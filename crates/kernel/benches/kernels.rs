@@ -86,6 +86,12 @@ fn decode_cached(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
     bench_matmul(bencher, case, [1, 192, 1024]);
 }
 
+/// As `decode_cached`, with eight tokens.
+#[divan::bench(args = cases(), sample_count = 100, max_time = 1)]
+fn batch_cached(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
+    bench_matmul(bencher, case, [8, 192, 1024]);
+}
+
 #[divan::bench(args = cases(), sample_count = 50, sample_size = 1, max_time = 1)]
 fn prefill(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
     bench_matmul(bencher, case, [256, 384, 768]);

@@ -14,6 +14,12 @@ pub enum KernelError {
         /// Names of the tables that this CPU can run.
         available: Vec<&'static str>,
     },
+    /// Threads that could not be kept on processors.
+    #[error("threads cannot be pinned: {reason}; run without --pin")]
+    Pin {
+        /// What the system says.
+        reason: String,
+    },
     /// The kernels do not multiply with weights of this type.
     #[error("no matrix product with weights of type {dtype}")]
     Unsupported {

@@ -25,22 +25,21 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 
-use crate::activations::{GROUPS, PART, Part, group};
+use crate::activations::{GROUPS, PART, Part, group, place};
 use crate::scalar::blocks;
 use apr_tensor::Block;
-pub(crate) use bits::{IQ4_TABLE, MXFP4_TABLE, six_bits};
-use bits::{crumbs_of_128, fifth_bits, low_then_high, nibbles_of_64};
-pub(crate) use q3_k::scale as q3_k_scale;
+pub(crate) use bits::{IQ4_LESS, IQ4_TABLE, MXFP4_TABLE};
+use bits::{crumbs_of_128, fifth_bits, low_then_high, nibbles_of_64, six_bits};
 
 /// Rows of a panel: two vectors of the widest kind, so that an input is read once for both.
 pub(crate) const PANEL_ROWS: usize = 32;
-/// Rows that a single input is multiplied with at a time.
-pub(crate) const RUN_ROWS: usize = 8;
+/// Rows that few inputs are multiplied with at a time.
+pub(crate) const RUN_ROWS: usize = 16;
 /// Parts of a block at most.
 pub(crate) const MAX_PARTS: usize = 8;
 /// The largest magnitude of an integer: sums of four products with activations fit an `i32`.
 #[cfg(test)]
-pub(crate) const MAX_INTEGER: i16 = 4096;
+pub(crate) const MAX_INTEGER: i16 = 63 * 128;
 
 /// A type whose elements are `scale * integer + offset`.
 pub(crate) trait Integers: Block {
@@ -49,7 +48,8 @@ pub(crate) trait Integers: Block {
     /// Offsets of a part: none, one, or one for each sixteen elements.
     const OFFSETS: usize = 0;
 
-    /// The integers of a part, none larger than 4096 in magnitude.
+    /// The integers of a part, none larger than 8064 in magnitude: products of four with activations
+    /// are added in 32 bits.
     fn integers(&self, part: usize) -> [i16; PART];
 
     /// The scale of each part.
@@ -65,7 +65,7 @@ pub(crate) trait Integers: Block {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
 pub(crate) struct PanelPart {
-    /// `[pair of elements][row]`.
+    /// `[pair of elements][row]`, in the order of [`place`].
     pub(crate) pairs: [[[i16; 2]; PANEL_ROWS]; PART / 2],
     pub(crate) scales: [f32; PANEL_ROWS],
     /// Of the first and of the last sixteen elements.
@@ -80,12 +80,30 @@ impl PanelPart {
     };
 }
 
-/// Multiplies one input with some rows of packed weights.
-pub(crate) type MultiplyRows = unsafe fn([&[u8]; RUN_ROWS], &[Part]) -> [f32; RUN_ROWS];
+/// The products of [`RUN_ROWS`] rows of packed weights, which lie one after the other, with each
+/// input.
+pub(crate) type MultiplyRows = unsafe fn(&[u8], RunInputs<'_>, &mut [[f32; RUN_ROWS]]);
 /// Unpacks rows of weights.
 pub(crate) type Pack = unsafe fn([&[u8]; PANEL_ROWS], &mut [PanelPart]);
 /// Adds the products of a panel with each input to that input's sums.
 pub(crate) type MultiplyPanel = unsafe fn(PanelInputs<'_>, &mut [[f32; PANEL_ROWS]]);
+
+/// The inputs that meet packed rows.
+#[derive(Clone, Copy)]
+pub(crate) struct RunInputs<'a> {
+    /// The parts of all inputs, one after the other.
+    pub(crate) inputs: &'a [Part],
+    /// Parts of an input.
+    pub(crate) parts: usize,
+}
+
+impl<'a> RunInputs<'a> {
+    /// The parts of input `token`.
+    #[inline(always)]
+    pub(crate) fn input(&self, token: usize) -> &'a [Part] {
+        &self.inputs[token * self.parts..][..self.parts]
+    }
+}
 
 /// The operands of a panel's product.
 #[derive(Clone, Copy)]
@@ -122,6 +140,8 @@ impl<'a> PanelInputs<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct IntegerKernels {
     pub(crate) rows: MultiplyRows,
+    /// Inputs up to which this is faster than a panel.
+    pub(crate) few: usize,
     pub(crate) pack: Pack,
     pub(crate) offsets: usize,
 }
@@ -142,26 +162,32 @@ pub(crate) use integer_types;
 
 /// The portable functions.
 pub(crate) const fn integer_kernels<B: Integers>() -> IntegerKernels {
-    IntegerKernels { rows: multiply_rows::<B>, pack: pack::<B>, offsets: B::OFFSETS }
+    IntegerKernels { rows: multiply_rows::<B>, few: 1, pack: pack::<B>, offsets: B::OFFSETS }
 }
 
-fn multiply_rows<B: Integers>(rows: [&[u8]; RUN_ROWS], x: &[Part]) -> [f32; RUN_ROWS] {
-    rows.map(|row| {
-        let mut sum = 0.0;
-        for (block, x) in blocks::<B>(row).iter().zip(x.chunks_exact(B::PARTS)) {
-            let (scales, offsets) = (block.scales(), block.offsets());
-            for (part, x) in x.iter().enumerate() {
-                let integers = block.integers(part);
-                let sums = group_sums(|k| integers[k], &x.values);
-                sum = add_part(sum, sums, x, scales[part]);
-                sum = add_offsets(sum, B::OFFSETS, x, offsets.map(|offsets| offsets[part]));
-            }
+fn multiply_rows<B: Integers>(rows: &[u8], inputs: RunInputs<'_>, sums: &mut [[f32; RUN_ROWS]]) {
+    for (token, sums) in sums.iter_mut().enumerate() {
+        for (sum, row) in sums.iter_mut().zip(rows.chunks_exact(rows.len() / RUN_ROWS)) {
+            *sum = multiply_row::<B>(row, inputs.input(token));
         }
-        sum
-    })
+    }
 }
 
-/// The exact sums of each group.
+fn multiply_row<B: Integers>(row: &[u8], x: &[Part]) -> f32 {
+    let mut sum = 0.0;
+    for (block, x) in blocks::<B>(row).iter().zip(x.chunks_exact(B::PARTS)) {
+        let (scales, offsets) = (block.scales(), block.offsets());
+        for (part, x) in x.iter().enumerate() {
+            let integers = block.integers(part);
+            let sums = group_sums(|k| integers[place(k)], &x.values);
+            sum = add_part(sum, sums, x, scales[part]);
+            sum = add_offsets(sum, B::OFFSETS, x, offsets.map(|offsets| offsets[part]));
+        }
+    }
+    sum
+}
+
+/// The exact sums of each group, of weights in the order of [`place`].
 fn group_sums(weights: impl Fn(usize) -> i16, values: &[i16; PART]) -> [i32; GROUPS] {
     let mut sums = [0_i32; GROUPS];
     for (k, &value) in values.iter().enumerate() {
@@ -191,8 +217,8 @@ fn pack<B: Integers>(rows: [&[u8]; PANEL_ROWS], panel: &mut [PanelPart]) {
             let (scales, offsets) = (block.scales(), block.offsets());
             for (part, panel) in panel.iter_mut().enumerate() {
                 let integers = block.integers(part);
-                for (pairs, &pair) in panel.pairs.iter_mut().zip(integers.as_chunks::<2>().0) {
-                    pairs[r] = pair;
+                for (pair, pairs) in panel.pairs.iter_mut().enumerate() {
+                    pairs[r] = [2 * pair, 2 * pair + 1].map(|at| integers[place(at)]);
                 }
                 panel.scales[r] = scales[part];
                 panel.offsets[0][r] = offsets[0][part];

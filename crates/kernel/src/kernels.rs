@@ -5,7 +5,9 @@ use crate::KernelError;
 use crate::activations::{PART, Part};
 use crate::attention::CacheKernels;
 use crate::float::{FloatOperands, MultiplyFloats};
-use crate::integer::{IntegerKernels, MultiplyPanel, PANEL_ROWS, PanelInputs, PanelPart, RUN_ROWS};
+use crate::integer::{
+    IntegerKernels, MultiplyPanel, PANEL_ROWS, PanelInputs, PanelPart, RUN_ROWS, RunInputs,
+};
 use crate::scalar::SCALAR;
 use crate::task::Target;
 #[cfg(target_arch = "x86_64")]
@@ -179,11 +181,24 @@ pub(crate) struct Packed<'a> {
 }
 
 impl Packed<'_> {
-    /// The products of one input with rows of packed weights.
-    pub(crate) fn multiply_rows(&self, rows: [&[u8]; RUN_ROWS], input: &[Part]) -> [f32; RUN_ROWS] {
-        rows.iter().for_each(|row| self.check(row.len(), input.len()));
+    /// Inputs up to which [`multiply_rows`](Self::multiply_rows) is faster than a panel.
+    pub(crate) fn few(&self) -> usize {
+        self.kernels.few
+    }
+
+    /// The products of each input with [`RUN_ROWS`] rows of packed weights, which lie one after the
+    /// other and have at least a part.
+    pub(crate) fn multiply_rows(
+        &self,
+        rows: &[u8],
+        inputs: RunInputs<'_>,
+        sums: &mut [[f32; RUN_ROWS]],
+    ) {
+        self.check(rows.len(), RUN_ROWS * inputs.parts);
+        let needed = sums.len() * inputs.parts;
+        assert!(inputs.inputs.len() >= needed, "{} parts of {needed}", inputs.inputs.len());
         // SAFETY: `Packed` comes from a table that was handed out after detection.
-        unsafe { (self.kernels.rows)(rows, input) }
+        unsafe { (self.kernels.rows)(rows, inputs, sums) }
     }
 
     /// Unpacks rows of weights.

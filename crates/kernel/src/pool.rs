@@ -2,9 +2,14 @@
 //! they go to sleep.
 #![allow(unsafe_code, reason = "the task's lifetime is erased while other threads call it")]
 
+mod affinity;
+
+use crate::KernelError;
 use std::any::Any;
 use std::cell::Cell;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
@@ -34,8 +39,7 @@ impl Pool {
     /// refuses threads, the pool has fewer, as [`threads`](Self::threads) tells.
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let shared = Arc::new(Shared::new(threads > cores));
+        let shared = Arc::new(Shared::new(threads > processors().len().max(1)));
         let workers = (1..threads)
             .map_while(|i| {
                 let shared = Arc::clone(&shared);
@@ -44,6 +48,26 @@ impl Pool {
             })
             .collect();
         Self { shared, workers, turn: Mutex::new(()) }
+    }
+
+    /// Keeps each thread on a processor of its own, the calling thread on the first one that this
+    /// process may use; where there are fewer processors than threads, some share one. Threads
+    /// that the calling thread starts afterwards stay on its processor, except those of a pool
+    /// that is pinned too. Results do not depend on it.
+    ///
+    /// # Errors
+    /// When the system refuses, or is not asked: this is for Linux alone.
+    pub fn pin(&self) -> Result<(), KernelError> {
+        self.pin_to(processors())
+    }
+
+    fn pin_to(&self, processors: &[usize]) -> Result<(), KernelError> {
+        let mut next = processors.iter().copied().cycle();
+        let mut processor = || next.next().ok_or(io::Error::from(io::ErrorKind::Unsupported));
+        let pinned = processor().and_then(affinity::pin_self).and_then(|()| {
+            self.workers.iter().try_for_each(|w| affinity::pin_thread(w, processor()?))
+        });
+        pinned.map_err(|error| KernelError::Pin { reason: error.to_string() })
     }
 
     /// Number of threads that work, the caller's included.
@@ -274,6 +298,13 @@ impl Shared {
     }
 }
 
+/// The processors that this process may use, by number, as they were before any thread was pinned;
+/// none where the system is not asked.
+fn processors() -> &'static [usize] {
+    static PROCESSORS: OnceLock<Vec<usize>> = OnceLock::new();
+    PROCESSORS.get_or_init(|| affinity::allowed().unwrap_or_default())
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -376,6 +407,36 @@ mod tests {
             assert!(all.unwrap_err().is::<usize>());
             check_run(&pool, 20);
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn pinned_threads_stay_where_they_are_put() {
+        let processors = affinity::allowed().unwrap();
+        for threads in [1, 2, processors.len() + 3] {
+            for allowed in [&processors[..], &processors[..1]] {
+                let pool = Pool::new(threads);
+                pool.pin_to(allowed).unwrap();
+                assert_eq!(affinity::allowed().unwrap(), [allowed[0]]);
+                // Each thread has one task: none is done before all have begun.
+                let barrier = std::sync::Barrier::new(threads);
+                let seen = Mutex::new(Vec::new());
+                pool.run(threads, &|_| {
+                    barrier.wait();
+                    lock(&seen).extend(affinity::allowed().unwrap());
+                });
+                let mut seen = seen.into_inner().unwrap();
+                let mut expected: Vec<_> = allowed.iter().copied().cycle().take(threads).collect();
+                seen.sort_unstable();
+                expected.sort_unstable();
+                assert_eq!(seen, expected);
+                check_run(&pool, 50);
+            }
+        }
+        let pool = Pool::new(2);
+        assert!(matches!(pool.pin_to(&[]), Err(KernelError::Pin { .. })));
+        assert!(matches!(pool.pin_to(&[usize::MAX]), Err(KernelError::Pin { .. })));
+        check_run(&pool, 50);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Seeded operands and the double-precision oracle for the tests of this crate.
 
-use crate::activations::{HALF_STEP, PART, Part, group, quantize};
+use crate::activations::{HALF_STEP, PART, Part, group, place, quantize};
 use crate::integer::{Integers, integer_types};
 use crate::scalar::blocks;
 use apr_tensor::DType;
@@ -108,7 +108,7 @@ pub(crate) fn assert_product(dtype: DType, row: &[u8], input: &[f32], found: f32
     for (k, element) in describe(row).iter().enumerate() {
         let (part, k) = (&parts[k / PART], k % PART);
         let scale = f64::from(part.scales[group(k)]);
-        let (x, weight) = (f64::from(part.values[k]) * scale, element.value());
+        let (x, weight) = (f64::from(part.values[place(k)]) * scale, element.value());
         rounded.sum += weight.sum * x;
         rounded.magnitude += weight.magnitude * x.abs();
         steps += weight.sum.abs() * scale * HALF_STEP;

@@ -3,6 +3,8 @@
 pub(crate) mod avx2;
 mod avx512;
 mod float;
+mod integer;
+mod lanes;
 mod load;
 
 use crate::Kernels;

@@ -15,7 +15,7 @@ use crate::ops::{self, Rope};
 use crate::weights::{NormWeights, Weights};
 use crate::{Census, KvCache, ModelConfig, ModelError, Operation, Profile, Residual, RopeConfig};
 use apr_format::Container;
-use apr_kernel::{Kernels, Pool};
+use apr_kernel::{KernelError, Kernels, Pool};
 use rows::Rows;
 use scratch::Scratch;
 
@@ -66,6 +66,14 @@ impl Decoder {
     #[must_use]
     pub const fn cache_type(&self) -> CacheType {
         self.cache
+    }
+
+    /// Keeps each thread on a processor of its own, as [`Pool::pin`] does.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn pin(&self) -> Result<(), KernelError> {
+        self.pool.pin()
     }
 
     /// The same, counting what each operation takes.

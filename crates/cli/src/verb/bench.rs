@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Measure what this machine can do at most, and show the share that is reached
     #[arg(long)]
     limits: bool,
+    /// Keep each thread on a processor of its own (Linux)
+    #[arg(long)]
+    pin: bool,
     #[command(flatten)]
     load: LoadArgs,
 }
@@ -49,6 +52,7 @@ impl Task for Args {
             iterations: self.iterations,
             warmup: self.warmup,
             limits: self.limits,
+            pin: self.pin,
         };
         let load = self.load.options()?;
         output.report(&apr::bench(&self.model, &load, options, &Bar::default())?)?;

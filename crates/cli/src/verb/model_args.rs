@@ -52,7 +52,8 @@ pub(crate) struct MachineArgs {
     /// Number of threads [default: one per processor]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Compare every tensor with the hash in the file before running
+    /// Compare every tensor with the hash in the file before running; a file without hashes is
+    /// refused
     #[arg(long)]
     verify: bool,
     /// How keys and values are stored: f32, f16 or q8_0; the shorter ones change the last digits

@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// Guesses of the draft model at a time, at most
     #[arg(long, value_name = "N", default_value_t = 8, requires = "draft")]
     draft_tokens: usize,
+    /// Keep each thread on a processor of its own (Linux)
+    #[arg(long)]
+    pin: bool,
     /// Show where the time went, per operation
     #[arg(long)]
     profile: bool,
@@ -123,6 +126,9 @@ impl Task for Args {
             // A recipe and a profile are about the model itself.
             let load = LoadOptions { recipe: None, profile: false, ..load };
             model = model.with_draft(text_model(draft, &load)?)?;
+        }
+        if self.pin {
+            model.pin()?;
         }
         if output.is_json() {
             output.document(&model.generate(&prompt, &options, &mut |_| Ok(()))?)?;

@@ -3,9 +3,11 @@
 use super::MAX_PARTS;
 use crate::activations::PART;
 
-/// What the nibbles of IQ4_NL and IQ4_XS stand for.
-pub(crate) const IQ4_TABLE: [i8; 16] =
-    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+/// What the nibbles of IQ4_NL and IQ4_XS stand for, plus [`IQ4_LESS`].
+pub(crate) const IQ4_TABLE: [u8; 16] =
+    [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
+/// What makes the table's bytes positive.
+pub(crate) const IQ4_LESS: u8 = 128;
 /// What the nibbles of MXFP4 stand for, doubled.
 pub(crate) const MXFP4_TABLE: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 

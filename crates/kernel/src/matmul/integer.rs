@@ -1,11 +1,11 @@
-//! Products of integers: inputs are rounded once per product. A single token is multiplied with
-//! packed rows; for several, some rows at a time are unpacked to a panel that stays in the nearest
-//! cache while all tokens pass.
+//! Products of integers: inputs are rounded once per product. Few tokens are multiplied with packed
+//! rows; for more, some rows at a time are unpacked to a panel that stays in the nearest cache
+//! while all tokens pass.
 
 use super::columns::ColumnsMut;
 use super::{rows, task_rows};
 use crate::activations::{PART, Part};
-use crate::integer::{PANEL_ROWS, PanelPart, RUN_ROWS};
+use crate::integer::{PANEL_ROWS, PanelPart, RUN_ROWS, RunInputs};
 use crate::kernels::Packed;
 use crate::{Kernels, Pool};
 use apr_tensor::TensorView;
@@ -20,6 +20,7 @@ const QUANTIZE_ELEMS: usize = 16 * 1024;
 
 thread_local! {
     static PARTS: RefCell<Vec<Part>> = const { RefCell::new(Vec::new()) };
+    static SUMS: RefCell<Vec<[f32; RUN_ROWS]>> = const { RefCell::new(Vec::new()) };
     static PANEL: RefCell<Panel> = const { RefCell::new(Panel { parts: Vec::new(), sums: Vec::new() }) };
 }
 
@@ -66,8 +67,10 @@ impl Product<'_> {
     pub(super) fn task_width(&self, threads: usize) -> usize {
         let rows = self.weights.layout().row_count();
         match self.tokens {
-            1 => task_rows(self.weights, rows, threads).next_multiple_of(RUN_ROWS),
-            2..FEW_TOKENS => task_rows(self.weights, rows, threads).next_multiple_of(PANEL_ROWS),
+            tokens if tokens <= self.packed.few() => {
+                task_rows(self.weights, rows, threads).next_multiple_of(RUN_ROWS)
+            }
+            ..FEW_TOKENS => task_rows(self.weights, rows, threads).next_multiple_of(PANEL_ROWS),
             // Tasks of one panel where many tokens make them long, so that threads finish alike.
             _ => PANEL_ROWS,
         }
@@ -75,16 +78,30 @@ impl Product<'_> {
 
     /// Computes the outputs of some rows of weights.
     pub(super) fn compute(&self, part: &mut ColumnsMut<'_>) {
-        if self.tokens == 1 { self.one_token(part) } else { self.by_panels(part) }
+        if self.tokens <= self.packed.few() { self.by_rows(part) } else { self.by_panels(part) }
     }
 
     /// Each row of weights is read once from memory and multiplied as it comes.
-    fn one_token(&self, part: &mut ColumnsMut<'_>) {
-        let mut next = rows(self.weights, part.columns());
-        for output in part.row(0).chunks_mut(RUN_ROWS) {
-            let products = self.packed.multiply_rows(group(&mut next), self.parts);
-            output.copy_from_slice(&products[..output.len()]);
-        }
+    fn by_rows(&self, part: &mut ColumnsMut<'_>) {
+        let inputs = RunInputs { inputs: self.parts, parts: self.parts.len() / self.tokens };
+        let (count, columns) = (self.weights.layout().row_count(), part.columns());
+        SUMS.with_borrow_mut(|sums| {
+            sums.resize(self.tokens, [0.0; RUN_ROWS]);
+            for start in columns.clone().step_by(RUN_ROWS) {
+                // The last rows come with those before them, so that they are as many as always.
+                let first = start.min(count.saturating_sub(RUN_ROWS));
+                let rows = self.weights.row_bytes(first..count.min(first + RUN_ROWS));
+                let rows = rows.expect("the output has a column per row of weights");
+                if count < RUN_ROWS {
+                    let mut padded = rows.to_vec();
+                    padded.resize(RUN_ROWS * self.weights.layout().row_bytes(), 0);
+                    self.packed.multiply_rows(&padded, inputs, sums);
+                } else {
+                    self.packed.multiply_rows(rows, inputs, sums);
+                }
+                put(sums, start - first, start - columns.start, part);
+            }
+        });
     }
 
     /// Panels of weights are unpacked once and multiplied with all tokens.
@@ -94,14 +111,7 @@ impl Product<'_> {
             let rows = group(&mut next);
             PANEL.with_borrow_mut(|Panel { parts: panel, sums }| {
                 self.multiply_panel(rows, panel, sums);
-                for (token, sums) in sums.iter().enumerate() {
-                    let output = &mut part.row(token)[start..];
-                    // A length that is known is a few stores, any other a call.
-                    match output.first_chunk_mut() {
-                        Some(output) => *output = *sums,
-                        None => output.copy_from_slice(&sums[..output.len()]),
-                    }
-                }
+                put(sums, 0, start, part);
             });
         }
     }
@@ -124,6 +134,26 @@ impl Product<'_> {
             let bytes = bytes.expect("panels begin and end with a block");
             self.packed.pack(rows.map(|row| &row[bytes.clone()]), panel);
             self.packed.multiply_panel(panel, (&self.parts[start..], stride), sums);
+        }
+    }
+}
+
+/// Writes what each token has of the rows, from `first` on, to columns from `start` on.
+fn put<const ROWS: usize>(
+    sums: &[[f32; ROWS]],
+    first: usize,
+    start: usize,
+    part: &mut ColumnsMut<'_>,
+) {
+    for (token, sums) in sums.iter().enumerate() {
+        let output = &mut part.row(token)[start..];
+        // A length that is known is a few stores, any other a call.
+        match output.first_chunk_mut() {
+            Some(output) if first == 0 => *output = *sums,
+            Some(_) | None => {
+                let count = output.len().min(ROWS - first);
+                output[..count].copy_from_slice(&sums[first..first + count]);
+            }
         }
     }
 }

@@ -11,19 +11,8 @@ mod f16;
 mod f32;
 mod float;
 mod integer;
-mod iq4_nl;
-mod iq4_xs;
-mod mxfp4;
-mod q2_k;
-mod q3_k;
-mod q4_0;
-mod q4_1;
-mod q4_k;
-mod q5_0;
-mod q5_1;
-mod q5_k;
-mod q6_k;
-mod q8_0;
+mod lanes;
+mod panel;
 mod quantize;
 
 use crate::Kernels;
@@ -32,6 +21,7 @@ use crate::scalar::SCALAR;
 use crate::task::Target;
 use apr_tensor::{BlockBF16, BlockF16, BlockF32, DType};
 use integer::integer_kernels;
+pub(super) use lanes::eight_halves;
 use std::arch::x86_64::{
     __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps,
     _mm256_castps256_ps128, _mm256_extractf128_ps,
@@ -52,7 +42,7 @@ pub(crate) const AVX2: Kernels = Kernels {
         (DType::BF16, float::multiply::<BlockBF16>),
     ],
     integers: integer_types!(integer_kernels),
-    multiply_panel: integer::multiply_panel,
+    multiply_panel: panel::multiply_panel,
     quantize: quantize::quantize,
     add_scaled: float::add_scaled,
     max: exp::max,

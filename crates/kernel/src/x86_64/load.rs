@@ -3,10 +3,9 @@
 #![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T0, _mm_and_si128, _mm_loadu_si128,
-    _mm_prefetch, _mm_set1_epi8, _mm_srli_epi16, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_set1_epi32, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_set1_epi32, _mm512_storeu_ps,
+    __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_storeu_ps,
 };
 
 #[inline]
@@ -65,29 +64,7 @@ pub(super) fn bytes16(bytes: &[u8; 16]) -> __m128i {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn bytes32(bytes: &[u8; 32]) -> __m256i {
-    // SAFETY: the array is the 32 bytes that are read.
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn u16x8(values: &[u16; 8]) -> __m128i {
-    // SAFETY: the array is the 16 bytes that are read.
-    unsafe { _mm_loadu_si128(values.as_ptr().cast()) }
-}
-
-/// The low nibbles of sixteen bytes, then the high ones.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn nibbles(bytes: &[u8; 16]) -> [__m128i; 2] {
-    let (pairs, mask) = (bytes16(bytes), _mm_set1_epi8(0x0f));
-    [_mm_and_si128(pairs, mask), _mm_and_si128(_mm_srli_epi16::<4>(pairs), mask)]
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn i8x16(values: &[i8; 16]) -> __m128i {
     // SAFETY: the array is the 16 bytes that are read.
     unsafe { _mm_loadu_si128(values.as_ptr().cast()) }
 }
@@ -103,17 +80,6 @@ pub(super) fn i8x32(values: &[i8; 32]) -> [__m128i; 2] {
     }
 }
 
-/// 32 integers in two halves.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn halves(values: &[i16; 32]) -> [__m256i; 2] {
-    // SAFETY: the array is the 64 bytes of which each load reads a half.
-    unsafe {
-        let start = values.as_ptr().cast::<__m256i>();
-        [_mm256_loadu_si256(start), _mm256_loadu_si256(start.add(1))]
-    }
-}
-
 /// Sixteen pairs in two halves.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -125,12 +91,18 @@ pub(super) fn pairs16(values: &[[i16; 2]; 16]) -> [__m256i; 2] {
     }
 }
 
+/// A pair as the bits of a lane.
+#[inline(always)]
+pub(super) fn pair_bits(values: &[i16; 2]) -> i32 {
+    let [low, high] = values.map(i16::to_ne_bytes);
+    i32::from_ne_bytes([low[0], low[1], high[0], high[1]])
+}
+
 /// One pair in every lane.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn pair(values: &[i16; 2]) -> __m256i {
-    let [low, high] = values.map(i16::to_ne_bytes);
-    _mm256_set1_epi32(i32::from_ne_bytes([low[0], low[1], high[0], high[1]]))
+    _mm256_set1_epi32(pair_bits(values))
 }
 
 #[inline]
@@ -159,25 +131,16 @@ pub(super) fn pairs_zmm(values: &[[i16; 2]; 16]) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn pair_zmm(values: &[i16; 2]) -> __m512i {
-    let [low, high] = values.map(i16::to_ne_bytes);
-    _mm512_set1_epi32(i32::from_ne_bytes([low[0], low[1], high[0], high[1]]))
+    _mm512_set1_epi32(pair_bits(values))
 }
 
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn store_pairs(out: &mut [[i16; 2]; 8], values: __m256i) {
-    // SAFETY: the array is the 32 bytes that are written.
-    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) }
-}
-
-/// Asks for the cache lines of `len` bytes that begin `offset` bytes after the start of a row. They
-/// may lie past the weights: a prefetch is a hint that reads nothing and cannot fault.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn prefetch(row: &[u8], offset: usize, len: usize) {
+/// Asks for the cache lines of `len` bytes that begin `offset` bytes after a place. They may lie
+/// past the weights: a prefetch is a hint that reads nothing and cannot fault.
+#[inline(always)]
+pub(super) fn prefetch_lines(start: *const u8, offset: usize, len: usize) {
     for line in (0..len).step_by(64) {
-        _mm_prefetch::<_MM_HINT_T0>(
-            row.as_ptr().cast::<i8>().wrapping_add(offset).wrapping_add(line),
-        );
+        let address = start.wrapping_add(offset).wrapping_add(line);
+        // SAFETY: every x86-64 CPU has SSE.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
 }

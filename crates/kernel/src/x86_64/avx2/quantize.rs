@@ -3,12 +3,13 @@
 use super::super::load;
 use crate::activations::{LIMIT, NEGLIGIBLE, PART, Part};
 use std::arch::x86_64::{
-    __m256, __m256i, _CMP_GE_OQ, _CMP_LE_OQ, _mm256_add_ps, _mm256_and_ps, _mm256_blendv_ps,
-    _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi32_ps,
-    _mm256_cvtps_epi32, _mm256_cvtss_f32, _mm256_div_ps, _mm256_madd_epi16, _mm256_max_epu32,
-    _mm256_mul_ps, _mm256_packs_epi32, _mm256_permute_ps, _mm256_permute2f128_ps,
-    _mm256_permute4x64_epi64, _mm256_permutevar8x32_ps, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_setr_epi32, _mm256_shuffle_epi32, _mm256_shuffle_ps,
+    __m256, __m256i, _CMP_GE_OQ, _CMP_LE_OQ, _mm_add_ps, _mm_cvtss_f32, _mm_movehdup_ps,
+    _mm256_and_ps, _mm256_blend_ps, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castps256_ps128,
+    _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_cvtps_epi32, _mm256_div_ps,
+    _mm256_extractf128_ps, _mm256_hadd_epi32, _mm256_hadd_ps, _mm256_madd_epi16, _mm256_max_epu32,
+    _mm256_mul_ps, _mm256_packs_epi32, _mm256_permute_ps, _mm256_permute4x64_epi64,
+    _mm256_permutevar8x32_ps, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setr_epi32, _mm256_shuffle_epi32, _mm256_shufflehi_epi16, _mm256_shufflelo_epi16,
 };
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -21,40 +22,39 @@ pub(super) fn quantize(input: &[f32], parts: &mut [Part]) {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn quantize_part(input: &[f32; PART], part: &mut Part) {
-    let [a, b, c, d] = load::f32x32(input);
-    // Lane `k` holds the largest magnitude of the group of elements `k` and `k + 16`.
-    let (even, odd) = (group_amax(a, c), group_amax(b, d));
-    let amax = every_other(even, odd);
+    let x = load::f32x32(input);
+    let amax = even_groups_first(x.map(|x| group_amax(x)));
     let usable = usable(amax);
     let inverses = _mm256_and_ps(_mm256_div_ps(_mm256_set1_ps(LIMIT), amax), usable);
     // Zero for groups that are negligible, NaN for those that are not finite.
     let scales = _mm256_and_ps(_mm256_div_ps(amax, _mm256_set1_ps(LIMIT)), usable);
     let scales = _mm256_blendv_ps(_mm256_set1_ps(f32::NAN), scales, finite(amax));
-    let (inverses, usable) = (of_pairs(inverses), of_pairs(usable));
-    let low = integers([a, b], inverses, usable);
-    let high = integers([c, d], inverses, usable);
+    let scales = _mm256_permutevar8x32_ps(scales, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    let [a, b, c, d] = x;
+    let low = integers::<0x00, 0x55>([a, b], inverses, usable);
+    let high = integers::<0xaa, 0xff>([c, d], inverses, usable);
     load::store_i16x32(&mut part.values, [low, high]);
     load::store_f32x8(&mut part.scales, scales);
-    part.sums = [scaled_sum(low, scales), scaled_sum(high, scales)];
+    part.sums = scaled_sums([low, high], scales);
 }
 
-/// As integers, magnitudes have the order of the floats, and NaN is the largest.
+/// The largest magnitude of each four lanes, in all of them. As integers, magnitudes have the order
+/// of the floats, and NaN is the largest.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn group_amax(first: __m256, second: __m256) -> __m256 {
+fn group_amax(x: __m256) -> __m256 {
     let magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fff_ffff));
-    let [first, second] = [first, second].map(|x| _mm256_castps_si256(_mm256_and_ps(x, magnitude)));
-    let of_two = _mm256_max_epu32(first, second);
-    let neighbours = _mm256_shuffle_epi32::<0b10_11_00_01>(of_two);
-    _mm256_castsi256_ps(_mm256_max_epu32(of_two, neighbours))
+    let x = _mm256_castps_si256(_mm256_and_ps(x, magnitude));
+    let x = _mm256_max_epu32(x, _mm256_shuffle_epi32::<0b01_00_11_10>(x));
+    _mm256_castsi256_ps(_mm256_max_epu32(x, _mm256_shuffle_epi32::<0b10_11_00_01>(x)))
 }
 
-/// The even lanes of two vectors.
+/// Of vectors that have a group in each half: groups 0, 2, 4 and 6, then 1, 3, 5 and 7.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn every_other(first: __m256, second: __m256) -> __m256 {
-    let mixed = _mm256_shuffle_ps::<0b10_00_10_00>(first, second);
-    _mm256_castsi256_ps(_mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(mixed)))
+fn even_groups_first([a, b, c, d]: [__m256; 4]) -> __m256 {
+    let (ab, cd) = (_mm256_blend_ps::<0b10101010>(a, b), _mm256_blend_ps::<0b10101010>(c, d));
+    _mm256_blend_ps::<0b11001100>(ab, cd)
 }
 
 /// Where an inverse of the scale can be had, which is not so for NaN.
@@ -71,33 +71,36 @@ fn finite(amax: __m256) -> __m256 {
     _mm256_cmp_ps::<_CMP_LE_OQ>(amax, _mm256_set1_ps(f32::MAX))
 }
 
-/// Sixteen elements in units of their scales; `inverses` and `usable` are those of each pair.
+/// Sixteen elements in units of their scales; the groups of each vector are those that the
+/// numbers choose of `inverses` and `usable`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn integers(x: [__m256; 2], inverses: [__m256; 2], usable: [__m256; 2]) -> __m256i {
-    let [mut low, mut high] = [_mm256_set1_epi32(0); 2];
-    for (v, out) in [&mut low, &mut high].into_iter().enumerate() {
-        *out = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_and_ps(x[v], usable[v]), inverses[v]));
-    }
-    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high))
+fn integers<const FIRST: i32, const SECOND: i32>(
+    [first, second]: [__m256; 2],
+    inverses: __m256,
+    usable: __m256,
+) -> __m256i {
+    let first = _mm256_and_ps(first, _mm256_permute_ps::<FIRST>(usable));
+    let second = _mm256_and_ps(second, _mm256_permute_ps::<SECOND>(usable));
+    let first = _mm256_mul_ps(first, _mm256_permute_ps::<FIRST>(inverses));
+    let second = _mm256_mul_ps(second, _mm256_permute_ps::<SECOND>(inverses));
+    let packed = _mm256_packs_epi32(_mm256_cvtps_epi32(first), _mm256_cvtps_epi32(second));
+    let in_order = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+    // In each group the even elements come first.
+    let middle = _mm256_shufflelo_epi16::<0b11_01_10_00>(in_order);
+    _mm256_shufflehi_epi16::<0b11_01_10_00>(middle)
 }
 
-/// What a group has, for both elements of a pair.
+/// The groups' sums times their scales, those of each half added as a tree.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn of_pairs(groups: __m256) -> [__m256; 2] {
-    let first = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
-    let last = _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7);
-    [_mm256_permutevar8x32_ps(groups, first), _mm256_permutevar8x32_ps(groups, last)]
-}
-
-/// Each pair's sum times its scale, added as a tree.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn scaled_sum(values: __m256i, scales: __m256) -> f32 {
-    let pairs = _mm256_madd_epi16(values, _mm256_set1_epi16(1));
-    let sums = _mm256_mul_ps(_mm256_cvtepi32_ps(pairs), scales);
-    let sums = _mm256_add_ps(sums, _mm256_permute_ps::<0b10_11_00_01>(sums));
-    let sums = _mm256_add_ps(sums, _mm256_permute_ps::<0b01_00_11_10>(sums));
-    _mm256_cvtss_f32(_mm256_add_ps(sums, _mm256_permute2f128_ps::<0x01>(sums, sums)))
+fn scaled_sums([low, high]: [__m256i; 2], scales: __m256) -> [f32; 2] {
+    let ones = _mm256_set1_epi16(1);
+    // Groups 0, 1, 4, 5 and then 2, 3, 6, 7.
+    let sums = _mm256_hadd_epi32(_mm256_madd_epi16(low, ones), _mm256_madd_epi16(high, ones));
+    let scales = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(scales));
+    let sums = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_castsi256_ps(scales));
+    let sums = _mm256_hadd_ps(sums, sums);
+    let sums = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
+    [_mm_cvtss_f32(sums), _mm_cvtss_f32(_mm_movehdup_ps(sums))]
 }

@@ -5,7 +5,7 @@ use super::super::load;
 use crate::activations::{GROUPS, Part};
 use crate::integer::{PANEL_ROWS, PanelInputs, PanelPart};
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_set1_ps,
+    __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpwssds_epi32, _mm512_fmadd_ps, _mm512_set1_ps,
     _mm512_setzero_ps, _mm512_setzero_si512,
 };
 
@@ -77,17 +77,17 @@ fn part_sums<const TOKENS: usize>(
 ) -> [[__m512; VECTORS]; TOKENS] {
     let mut u = [[_mm512_setzero_ps(); VECTORS]; TOKENS];
     for group in 0..GROUPS {
-        let low = pairs(&panel.pairs[group]);
-        let high = pairs(&panel.pairs[group + GROUPS]);
+        let even = pairs(&panel.pairs[2 * group]);
+        let odd = pairs(&panel.pairs[2 * group + 1]);
         for (u, x) in u.iter_mut().zip(x) {
             let pairs = x.values.as_chunks::<2>().0;
-            let x_low = load::pair_zmm(&pairs[group]);
-            let x_high = load::pair_zmm(&pairs[group + GROUPS]);
+            let x_even = load::pair_zmm(&pairs[2 * group]);
+            let x_odd = load::pair_zmm(&pairs[2 * group + 1]);
             let scale = _mm512_set1_ps(x.scales[group]);
             for v in 0..VECTORS {
                 let sums = _mm512_setzero_si512();
-                let sums = _mm512_dpwssd_epi32(sums, low[v], x_low);
-                let sums = _mm512_dpwssd_epi32(sums, high[v], x_high);
+                let sums = _mm512_dpwssds_epi32(sums, even[v], x_even);
+                let sums = _mm512_dpwssds_epi32(sums, odd[v], x_odd);
                 u[v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), scale, u[v]);
             }
         }

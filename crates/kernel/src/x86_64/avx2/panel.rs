@@ -1,73 +1,18 @@
 //! Panels of rows: a lane is a row, and a pair of activations meets sixteen of them at once.
 
-use super::super::super::load;
-use super::{Halves, Unpack, transposed};
+use super::super::load;
 use crate::activations::{GROUPS, Part};
 use crate::integer::{PANEL_ROWS, PanelInputs, PanelPart};
-use crate::scalar::blocks;
 use std::arch::x86_64::{
     __m256, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_set1_ps, _mm256_setzero_ps,
 };
 
 /// Vectors of rows that meet some inputs at a time: their sums stay in registers.
 const VECTORS: usize = 2;
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn pack<B: Unpack>(rows: [&[u8]; PANEL_ROWS], panel: &mut [PanelPart]) {
-    let count = panel.len() / B::PARTS;
-    // Rows lie at equal distances: the same columns of the next panel are asked for meanwhile.
-    let distance = rows[1].as_ptr().addr().wrapping_sub(rows[0].as_ptr().addr());
-    let next = distance.wrapping_mul(PANEL_ROWS);
-    let bytes = rows;
-    let rows = rows.map(|row| &blocks::<B>(row)[..count]);
-    for (i, panel) in panel.chunks_exact_mut(B::PARTS).enumerate() {
-        for vector in 0..PANEL_ROWS / 8 {
-            let blocks: [&B; 8] = std::array::from_fn(|r| &rows[8 * vector + r][i]);
-            for row in &bytes[8 * vector..8 * vector + 8] {
-                load::prefetch(row, next.wrapping_add(i * size_of::<B>()), size_of::<B>());
-            }
-            pack_scales(&blocks, vector, panel);
-            for (part, panel) in panel.iter_mut().enumerate() {
-                pack_pairs(&blocks, part, vector, panel);
-            }
-        }
-    }
-}
-
-/// Writes the scales and offsets of eight rows.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn pack_scales<B: Unpack>(blocks: &[&B; 8], vector: usize, panel: &mut [PanelPart]) {
-    // SAFETY: this function is compiled for the same instructions.
-    let (scales, offsets) = unsafe { (B::eight_scales(blocks), B::eight_offsets(blocks)) };
-    for (part, panel) in panel.iter_mut().enumerate() {
-        load::store_f32x8(&mut panel.scales.as_chunks_mut::<8>().0[vector], scales[part]);
-        for (out, offsets) in panel.offsets[..B::OFFSETS].iter_mut().zip(offsets) {
-            load::store_f32x8(&mut out.as_chunks_mut::<8>().0[vector], offsets[part]);
-        }
-    }
-}
-
-/// Writes the integers of a part of eight rows.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn pack_pairs<B: Unpack>(blocks: &[&B; 8], part: usize, vector: usize, panel: &mut PanelPart) {
-    let mut halves: [Halves; 8] = [[_mm256_setzero_si256(); 2]; 8];
-    for (halves, block) in halves.iter_mut().zip(blocks) {
-        // SAFETY: this function is compiled for the same instructions.
-        *halves = unsafe { block.unpack(part) };
-    }
-    for half in 0..2 {
-        let columns = transposed(halves.map(|halves| halves[half]));
-        for (pairs, column) in panel.pairs[8 * half..8 * half + 8].iter_mut().zip(columns) {
-            load::store_pairs(&mut pairs.as_chunks_mut::<8>().0[vector], column);
-        }
-    }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(in super::super) fn multiply_panel(operands: PanelInputs<'_>, sums: &mut [[f32; PANEL_ROWS]]) {
+pub(super) fn multiply_panel(operands: PanelInputs<'_>, sums: &mut [[f32; PANEL_ROWS]]) {
     let (fours, rest) = sums.as_chunks_mut::<4>();
     for (i, sums) in fours.iter_mut().enumerate() {
         multiply(operands, 4 * i, sums);
@@ -129,16 +74,16 @@ fn part_sums<const TOKENS: usize>(
 ) -> [[__m256; VECTORS]; TOKENS] {
     let mut u = [[_mm256_setzero_ps(); VECTORS]; TOKENS];
     for group in 0..GROUPS {
-        let low = load::pairs16(&panel.pairs[group].as_chunks::<16>().0[sixteen]);
-        let high = load::pairs16(&panel.pairs[group + GROUPS].as_chunks::<16>().0[sixteen]);
+        let even = load::pairs16(&panel.pairs[2 * group].as_chunks::<16>().0[sixteen]);
+        let odd = load::pairs16(&panel.pairs[2 * group + 1].as_chunks::<16>().0[sixteen]);
         for (u, x) in u.iter_mut().zip(x) {
             let pairs = x.values.as_chunks::<2>().0;
-            let (x_low, x_high) = (load::pair(&pairs[group]), load::pair(&pairs[group + GROUPS]));
+            let [x_even, x_odd] = [&pairs[2 * group], &pairs[2 * group + 1]].map(|x| load::pair(x));
             let scale = _mm256_set1_ps(x.scales[group]);
             for v in 0..VECTORS {
-                let (low, high) =
-                    (_mm256_madd_epi16(low[v], x_low), _mm256_madd_epi16(high[v], x_high));
-                let sums = _mm256_cvtepi32_ps(_mm256_add_epi32(low, high));
+                let (even, odd) =
+                    (_mm256_madd_epi16(even[v], x_even), _mm256_madd_epi16(odd[v], x_odd));
+                let sums = _mm256_cvtepi32_ps(_mm256_add_epi32(even, odd));
                 u[v] = _mm256_fmadd_ps(sums, scale, u[v]);
             }
         }
