@@ -147,10 +147,9 @@ fn has_hashes(checkpoint: &Checkpoint) -> Result<(), Error> {
     let tensors = checkpoint.container().tensors();
     match tensors.iter().find(|entry| entry.hash.is_none()) {
         None => Ok(()),
-        Some(entry) => Err(Error::NoHash {
-            path: checkpoint.path().to_path_buf(),
-            tensor: entry.name.clone(),
-        }),
+        Some(entry) => {
+            Err(Error::NoHash { path: checkpoint.path().to_path_buf(), tensor: entry.name.clone() })
+        }
     }
 }
 
