@@ -266,7 +266,9 @@ mod tests {
             let kept = pruned.iter().zip(&values).filter(|(new, _)| **new != 0.0);
             assert!(kept.clone().all(|(new, old)| new == old));
             let least = kept.map(|(new, _)| new.abs()).fold(f32::MAX, f32::min);
-            assert!(share > 0.5 || share == 0.5 || least == 0.5);
+            let expected =
+                [0.5, 1.5, f32::MAX][usize::from(share >= 0.5) + usize::from(share == 1.0)];
+            assert_eq!(least, expected, "{share}");
         }
     }
 }

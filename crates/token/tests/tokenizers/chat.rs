@@ -85,9 +85,9 @@ fn expressions_give_what_python_prints() {
 fn outcome(template: &str) -> Result<String, ChatError> {
     let messages = [Message::new("user", "Hello")];
     let render = || ChatTemplate::parse(template)?.render(&Chat::new(&messages));
-    render().map_err(|error| match error {
-        TokenError::Chat(error) => error,
-        other => panic!("{other}"),
+    render().map_err(|error| {
+        let TokenError::Chat(error) = error else { panic!("{error}") };
+        error
     })
 }
 
