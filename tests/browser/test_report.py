@@ -34,10 +34,11 @@ def apr(*arguments, fails=False):
     return json.loads(ran.stdout)
 
 
-def hostile(path):
-    """Writes a SafeTensors file with a tensor of a hostile name."""
-    header = json.dumps({HOSTILE: {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}).encode()
-    path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<4f", 1, 2, 3, 4))
+def write(path, names):
+    """Writes a SafeTensors file with small tensors of these names."""
+    entry = lambda at: {"dtype": "F32", "shape": [2, 2], "data_offsets": [16 * at, 16 * at + 16]}
+    header = json.dumps({name: entry(at) for at, name in enumerate(names)}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<4f", 1, 2, 3, 4) * len(names))
 
 
 def damaged(folder):
@@ -67,7 +68,7 @@ class Report(unittest.TestCase):
         cls.damaged_path = cls.folder / "damaged.html"
         damaged(cls.folder / "damaged")
         apr("report", cls.folder / "damaged", "--against", MODEL, "--no-eval", "-o", cls.damaged_path, fails=True)
-        hostile(cls.folder / "hostile.safetensors")
+        write(cls.folder / "hostile.safetensors", [HOSTILE])
         cls.hostile_path = cls.folder / "hostile.html"
         apr("report", cls.folder / "hostile.safetensors", "-o", cls.hostile_path)
         cls.shots = pathlib.Path(os.environ.get("SCREENSHOTS", cls.folder / "screenshots"))
@@ -313,6 +314,20 @@ class Report(unittest.TestCase):
         self.assertEqual(page.locator("#chosen").inner_text(), CHANGED)
         bad = page.locator("#table tbody tr:has(td.bad) th").all_inner_texts()
         self.assertEqual(bad, [LOST, CHANGED])
+
+    def test_names_without_a_pattern_do_not_stop_the_browser(self):
+        names = [f"layers.{at}.of_its_own_{at}" for at in range(700)]
+        write(self.folder / "many.safetensors", names)
+        path = self.folder / "many.html"
+        apr("report", self.folder / "many.safetensors", "-o", path)
+        page = self.open(path)
+        self.assertIn("too many kinds", page.locator("#heat").inner_text())
+        self.assertEqual(len(self.names(page)), 500)
+        page.locator("#more").click()
+        self.assertEqual(len(self.names(page)), 700)
+        self.assertFalse(page.locator("#more").is_visible())
+        page.fill("#find", "699")
+        self.assertEqual(page.locator("#pick option").all_inner_texts(), ["layers.699.of_its_own_699"])
 
     def test_it_prints(self):
         page = self.open()
