@@ -83,7 +83,8 @@ class Report(unittest.TestCase):
     def open(self, path=None, width=1280, scheme="light"):
         """A page with its network off. What it says or asks for is wrong, and told at the end."""
         context = self.browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True,
+            reduced_motion="reduce")
         self.addCleanup(context.close)
         page = context.new_page()
         page.set_default_timeout(10_000)
@@ -93,8 +94,16 @@ class Report(unittest.TestCase):
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.on("request", lambda request: request.url.split("#")[0] == address or complaints.append(f"request: {request.url}"))
         page.goto(address)
+        # Charts are drawn once their places have a width.
+        page.wait_for_selector("#histogram > *")
         self.addCleanup(lambda: self.assertEqual(complaints, []))
         return page
+
+    def hover(self, element):
+        """Brings an element into view, and points at it once the page stands still."""
+        element.scroll_into_view_if_needed()
+        element.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        element.hover()
 
     def names(self, page):
         return page.locator("#table tbody th").all_inner_texts()
@@ -119,7 +128,7 @@ class Report(unittest.TestCase):
         cell = page.get_by_role("button", name="MLP down, layer 2:")
         error = 100 * tensor["certificate"]["relative_error"]
         self.assertAlmostEqual(float(cell.inner_text().rstrip(" %")), error, delta=0.006 * error)
-        cell.hover()
+        self.hover(cell)
         self.assertIn(name, page.locator("#tip").inner_text())
         self.assertIn(tensor["dtype"], page.locator("#tip").inner_text())
         cell.click()
@@ -202,7 +211,7 @@ class Report(unittest.TestCase):
         self.assertEqual(page.locator("#in-window rect.fill-after").count(), len(found["in_window"]))
         page.locator("#kl-rows summary").click()
         self.assertEqual(page.locator("#kl-rows tbody tr").count(), len(found["along_text"]))
-        page.locator("#along svg").hover()
+        self.hover(page.locator("#along svg"))
         self.assertIn("nats", page.locator("#tip").inner_text())
         plain = self.open(self.plain_path)
         self.assertFalse(plain.locator("#text").is_visible())
