@@ -34,10 +34,11 @@ def apr(*arguments, fails=False):
     return json.loads(ran.stdout)
 
 
-def hostile(path):
-    """Writes a SafeTensors file with a tensor of a hostile name."""
-    header = json.dumps({HOSTILE: {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}).encode()
-    path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<4f", 1, 2, 3, 4))
+def write(path, names):
+    """Writes a SafeTensors file with small tensors of these names."""
+    entry = lambda at: {"dtype": "F32", "shape": [2, 2], "data_offsets": [16 * at, 16 * at + 16]}
+    header = json.dumps({name: entry(at) for at, name in enumerate(names)}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<4f", 1, 2, 3, 4) * len(names))
 
 
 def damaged(folder):
@@ -67,7 +68,7 @@ class Report(unittest.TestCase):
         cls.damaged_path = cls.folder / "damaged.html"
         damaged(cls.folder / "damaged")
         apr("report", cls.folder / "damaged", "--against", MODEL, "--no-eval", "-o", cls.damaged_path, fails=True)
-        hostile(cls.folder / "hostile.safetensors")
+        write(cls.folder / "hostile.safetensors", [HOSTILE])
         cls.hostile_path = cls.folder / "hostile.html"
         apr("report", cls.folder / "hostile.safetensors", "-o", cls.hostile_path)
         cls.shots = pathlib.Path(os.environ.get("SCREENSHOTS", cls.folder / "screenshots"))
@@ -82,7 +83,8 @@ class Report(unittest.TestCase):
     def open(self, path=None, width=1280, scheme="light"):
         """A page with its network off. What it says or asks for is wrong, and told at the end."""
         context = self.browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True,
+            reduced_motion="reduce")
         self.addCleanup(context.close)
         page = context.new_page()
         page.set_default_timeout(10_000)
@@ -92,8 +94,16 @@ class Report(unittest.TestCase):
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.on("request", lambda request: request.url.split("#")[0] == address or complaints.append(f"request: {request.url}"))
         page.goto(address)
+        # Charts are drawn once their places have a width.
+        page.wait_for_selector("#histogram > *")
         self.addCleanup(lambda: self.assertEqual(complaints, []))
         return page
+
+    def hover(self, element):
+        """Brings an element into view, and points at it once the page stands still."""
+        element.scroll_into_view_if_needed()
+        element.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        element.hover()
 
     def names(self, page):
         return page.locator("#table tbody th").all_inner_texts()
@@ -118,7 +128,7 @@ class Report(unittest.TestCase):
         cell = page.get_by_role("button", name="MLP down, layer 2:")
         error = 100 * tensor["certificate"]["relative_error"]
         self.assertAlmostEqual(float(cell.inner_text().rstrip(" %")), error, delta=0.006 * error)
-        cell.hover()
+        self.hover(cell)
         self.assertIn(name, page.locator("#tip").inner_text())
         self.assertIn(tensor["dtype"], page.locator("#tip").inner_text())
         cell.click()
@@ -201,7 +211,7 @@ class Report(unittest.TestCase):
         self.assertEqual(page.locator("#in-window rect.fill-after").count(), len(found["in_window"]))
         page.locator("#kl-rows summary").click()
         self.assertEqual(page.locator("#kl-rows tbody tr").count(), len(found["along_text"]))
-        page.locator("#along svg").hover()
+        self.hover(page.locator("#along svg"))
         self.assertIn("nats", page.locator("#tip").inner_text())
         plain = self.open(self.plain_path)
         self.assertFalse(plain.locator("#text").is_visible())
@@ -313,6 +323,20 @@ class Report(unittest.TestCase):
         self.assertEqual(page.locator("#chosen").inner_text(), CHANGED)
         bad = page.locator("#table tbody tr:has(td.bad) th").all_inner_texts()
         self.assertEqual(bad, [LOST, CHANGED])
+
+    def test_names_without_a_pattern_do_not_stop_the_browser(self):
+        names = [f"layers.{at}.of_its_own_{at}" for at in range(700)]
+        write(self.folder / "many.safetensors", names)
+        path = self.folder / "many.html"
+        apr("report", self.folder / "many.safetensors", "-o", path)
+        page = self.open(path)
+        self.assertIn("too many kinds", page.locator("#heat").inner_text())
+        self.assertEqual(len(self.names(page)), 500)
+        page.locator("#more").click()
+        self.assertEqual(len(self.names(page)), 700)
+        self.assertFalse(page.locator("#more").is_visible())
+        page.fill("#find", "699")
+        self.assertEqual(page.locator("#pick option").all_inner_texts(), ["layers.699.of_its_own_699"])
 
     def test_it_prints(self):
         page = self.open()

@@ -4,6 +4,8 @@
 // Layer by layer ------------------------------------------------------------------------------
 
 const STEPS = 9;
+/** Cells of a map; names without a pattern would make more than a browser can draw. */
+const MOST_CELLS = 20000;
 /** Decimals with which the largest of some values has three digits. */
 const places = (most) => Math.min(6, Math.max(1, 2 - Math.floor(Math.log10(most))));
 const METRICS = [
@@ -65,6 +67,11 @@ function heat() {
     return known.sort(by)[0] ?? list[0];
   };
   const shown = grids(withVectors).filter((grid) => grid.rows.length > 0);
+  if (shown.some((grid) => grid.rows.length * grid.columns.length > MOST_CELLS)) {
+    byId("legend").replaceChildren();
+    byId("heat").replaceChildren(make("p", {}, "Its tensors are of too many kinds for a map; the list below has them all."));
+    return;
+  }
   const valuesOf = (grid) => grid.rows.flatMap((layer) => grid.columns.map((role) => {
     const one = worst(grid.cell(layer, role));
     return one === undefined ? null : metric.value(one.tensor);
