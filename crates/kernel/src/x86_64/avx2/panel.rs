@@ -78,7 +78,8 @@ fn part_sums<const TOKENS: usize>(
         let odd = load::pairs16(&panel.pairs[2 * group + 1].as_chunks::<16>().0[sixteen]);
         for (u, x) in u.iter_mut().zip(x) {
             let pairs = x.values.as_chunks::<2>().0;
-            let [x_even, x_odd] = [&pairs[2 * group], &pairs[2 * group + 1]].map(|x| load::pair(x));
+            let x_even = load::pair(&pairs[2 * group]);
+            let x_odd = load::pair(&pairs[2 * group + 1]);
             let scale = _mm256_set1_ps(x.scales[group]);
             for v in 0..VECTORS {
                 let (even, odd) =

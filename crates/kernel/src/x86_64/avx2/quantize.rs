@@ -22,15 +22,15 @@ pub(super) fn quantize(input: &[f32], parts: &mut [Part]) {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn quantize_part(input: &[f32; PART], part: &mut Part) {
-    let x = load::f32x32(input);
-    let amax = even_groups_first(x.map(|x| group_amax(x)));
+    let [a, b, c, d] = load::f32x32(input);
+    let groups = [group_amax(a), group_amax(b), group_amax(c), group_amax(d)];
+    let amax = even_groups_first(groups);
     let usable = usable(amax);
     let inverses = _mm256_and_ps(_mm256_div_ps(_mm256_set1_ps(LIMIT), amax), usable);
     // Zero for groups that are negligible, NaN for those that are not finite.
     let scales = _mm256_and_ps(_mm256_div_ps(amax, _mm256_set1_ps(LIMIT)), usable);
     let scales = _mm256_blendv_ps(_mm256_set1_ps(f32::NAN), scales, finite(amax));
     let scales = _mm256_permutevar8x32_ps(scales, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    let [a, b, c, d] = x;
     let low = integers::<0x00, 0x55>([a, b], inverses, usable);
     let high = integers::<0xaa, 0xff>([c, d], inverses, usable);
     load::store_i16x32(&mut part.values, [low, high]);
