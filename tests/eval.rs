@@ -63,7 +63,7 @@ fn the_default_text_is_named_and_scored() {
         let EvalText { name: title, source, text: content } = EvalText::default();
         assert_eq!(report["text"], title);
         assert_eq!(report["text_source"], source.unwrap());
-        assert!(report["text_source"].as_str().unwrap().contains("public domain"));
+        assert!(report["text_source"].as_str().unwrap().contains("MIT or Apache 2.0"));
         let loaded = load(name, None);
         let tokens = loaded.tokenizer().encode(&content).unwrap().len();
         assert!(tokens > 2000, "{tokens}");

@@ -85,16 +85,8 @@ pub fn bench(
     let run = Run::new(&loaded, checkpoint.path(), options);
     run.prefill()?;
     let first_token_seconds = start.elapsed().as_secs_f64();
-    let (mut prefill, mut decode) = (Vec::new(), Vec::new());
-    for round in 0..options.warmup.saturating_add(options.iterations) {
-        let rates = (run.prefill()?, run.decode()?);
-        if round >= options.warmup {
-            prefill.push(rates.0);
-            decode.push(rates.1);
-        }
-    }
+    let (prefill, decode) = run.rounds(options)?;
     let peak_memory_bytes = memory::peak();
-    let (prefill, decode) = (Rate::of(prefill), Rate::of(decode));
     let work = Work::of(&loaded);
     // One reading of the weights serves all sequences.
     let weight_bytes = work.weight_bytes / units::size(options.batch);
@@ -167,6 +159,19 @@ impl<'a> Run<'a> {
             depth: options.depth,
             batch: options.batch,
         }
+    }
+
+    /// The rates of prefill and decoding over the rounds that count.
+    fn rounds(&self, options: BenchOptions) -> Result<(Rate, Rate), Error> {
+        let (mut prefill, mut decode) = (Vec::new(), Vec::new());
+        for round in 0..options.warmup.saturating_add(options.iterations) {
+            let rates = (self.prefill()?, self.decode()?);
+            if round >= options.warmup {
+                prefill.push(rates.0);
+                decode.push(rates.1);
+            }
+        }
+        Ok((Rate::of(prefill), Rate::of(decode)))
     }
 
     /// Fixed numbers below the size of the vocabulary, spread by Knuth's multiplicative hash.

@@ -3,7 +3,7 @@
 //! which weight files belong together.
 //!
 //! Two rules hold throughout. No name that comes from the hub becomes a path outside the cache:
-//! names are [checked](name::is_plain) before they are joined to anything. And a file gets its
+//! names are checked (`name::is_plain`) before they are joined to anything. And a file gets its
 //! place in the cache only after its bytes on disk have the digest that the hub publishes.
 
 mod cache;

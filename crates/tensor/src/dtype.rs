@@ -231,7 +231,8 @@ impl DType {
     /// # Errors
     /// When `bytes` is no whole number of blocks.
     pub fn numbers(self, bytes: &[u8]) -> Result<Vec<Number>, TensorError> {
-        let elems = (bytes.len() / self.block_bytes()).saturating_mul(self.block_elems());
+        let blocks = bytes.len().checked_div(self.block_bytes()).unwrap_or_default();
+        let elems = blocks.saturating_mul(self.block_elems());
         self.check_lengths(bytes.len(), elems)?;
         let wide = self.with_block(Numbers(bytes));
         if self.is_wide() {
