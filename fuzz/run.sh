@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-(( ${#targets[@]} )) || targets=(safetensors index_json gguf apr config_json tokenizer_json block_decode block_encode output)
+(( ${#targets[@]} )) || targets=(safetensors index_json gguf apr config_json tokenizer_json chat_template block_decode block_encode output)
 
 # The flags that `cargo fuzz` passes: coverage, and the address sanitizer. The stable toolchain has
 # them, and keeps them to itself unless it is told otherwise.
@@ -34,12 +34,13 @@ work=target/fuzz
 mkdir -p "$work/found"
 
 run() {
-    local target=$1 log=$work/$1.log dictionary len=65536
+    local target=$1 log=$work/$1.log dictionary len=65536 seeds=fuzz/corpus/$1
     case $target in
         safetensors | index_json) dictionary=json ;;
         gguf) dictionary=gguf ;;
         apr | config_json) dictionary=config ;;
         tokenizer_json) dictionary=tokenizer len=16384 ;;
+        chat_template) dictionary=jinja len=4096 seeds=tests/chat ;;
         block_decode | block_encode) len=4096 ;;
         output) len=4096 ;;
     esac
@@ -47,7 +48,7 @@ run() {
     # New inputs go to the first folder; the seeds stay as they are. The bound of memory is counted
     # by the target itself, to the byte; that of libFuzzer is for what is outside of it.
     local result=0
-    nice -n "${NICE:-0}" "$work/$host/release/$target" "$work/corpus/$target" "fuzz/corpus/$target" \
+    nice -n "${NICE:-0}" "$work/$host/release/$target" "$work/corpus/$target" "$seeds" \
         ${dictionary:+-dict=fuzz/dictionaries/$dictionary.dict} \
         -max_len=$len -max_total_time="$seconds" -runs="${RUNS:--1}" \
         -timeout="${TIMEOUT:-5}" -malloc_limit_mb=128 -rss_limit_mb=1024 \
