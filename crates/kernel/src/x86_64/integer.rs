@@ -235,6 +235,9 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
         for (i, four) in fours[..ROWS / 4].iter_mut().enumerate() {
             *four = black_box(four.wrapping_add(4 * i * count));
         }
+        // Rows lie one after the other: the next ones are asked for from end to end, while these
+        // are read side by side.
+        let next = self.blocks.as_ptr().wrapping_add(self.blocks.len() * RUN_ROWS / ROWS);
         // SAFETY: the caller vouches for the CPU. Row `4 i + r` begins `r` distances behind place
         // `i`, and has `count` blocks; the inputs have as many.
         unsafe {
@@ -250,20 +253,10 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
                 for (parts, x) in parts.iter_mut().zip(x) {
                     *parts = x.get_unchecked(i * B::PARTS..(i + 1) * B::PARTS);
                 }
-                self.prefetch(i);
-                acc = multiply_block::<L, B, ROWS, TOKENS>(&blocks, parts, acc);
+                let next = next.wrapping_add(i * ROWS).cast();
+                acc = multiply_block::<L, B, ROWS, TOKENS>(&blocks, parts, next, acc);
             }
             acc
-        }
-    }
-
-    /// Asks for the share of block `i` in the rows that come next: they lie one after the other,
-    /// and are asked for from end to end, while these are read side by side.
-    #[inline(always)]
-    fn prefetch(&self, i: usize) {
-        if self.token == 0 {
-            let next = self.blocks.as_ptr().wrapping_add(self.blocks.len() * RUN_ROWS / ROWS);
-            load::prefetch_lines(next.cast(), i * ROWS * size_of::<B>(), ROWS * size_of::<B>());
         }
     }
 }
@@ -272,6 +265,7 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
 unsafe fn multiply_block<L: Lanes<ROWS>, B: Unpack, const ROWS: usize, const TOKENS: usize>(
     blocks: &[&B; ROWS],
     x: [&[Part]; TOKENS],
+    next: *const u8,
     mut acc: [L::Floats; TOKENS],
 ) -> [L::Floats; TOKENS] {
     // SAFETY: the caller vouches for the CPU.
@@ -287,6 +281,9 @@ unsafe fn multiply_block<L: Lanes<ROWS>, B: Unpack, const ROWS: usize, const TOK
                 for (x_part, x) in x_part.iter_mut().zip(x) {
                     *x_part = &x[part];
                 }
+                // A little at a time, so that nothing waits behind it.
+                let bytes = ROWS * size_of::<B>() / B::PARTS;
+                load::prefetch_lines(next, part * bytes, bytes);
                 let place = Place { unit, k };
                 let u = multiply_part::<L, B, ROWS, TOKENS>(&columns, place, &x_part);
                 for ((acc, u), x) in acc.iter_mut().zip(u).zip(x_part) {

@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch,
+    __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch,
     _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
     _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_storeu_ps,
 };
@@ -134,13 +134,13 @@ pub(super) fn pair_zmm(values: &[i16; 2]) -> __m512i {
     _mm512_set1_epi32(pair_bits(values))
 }
 
-/// Asks for the cache lines of `len` bytes that begin `offset` bytes after a place. They may lie
-/// past the weights: a prefetch is a hint that reads nothing and cannot fault.
+/// Asks for the cache lines of `len` bytes that begin `offset` bytes after a place, for the second
+/// cache. They may lie past the weights: a prefetch is a hint that reads nothing and cannot fault.
 #[inline(always)]
 pub(super) fn prefetch_lines(start: *const u8, offset: usize, len: usize) {
     for line in (0..len).step_by(64) {
         let address = start.wrapping_add(offset).wrapping_add(line);
         // SAFETY: every x86-64 CPU has SSE.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) };
     }
 }
