@@ -24,8 +24,8 @@ flags=(-Cpasses=sancov-module -Cdebug-assertions -Zsanitizer="${SANITIZER:-addre
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
     flags+=("-Cllvm-args=-sanitizer-coverage-$option")
 done
-RUSTFLAGS="${flags[*]}" cargo build --release --locked --manifest-path fuzz/Cargo.toml \
-    --target "$host" --target-dir target/fuzz >&2
+RUSTC_WRAPPER=$PWD/fuzz/rustc.sh RUSTFLAGS="${flags[*]}" cargo build --release --locked \
+    --manifest-path fuzz/Cargo.toml --target "$host" --target-dir target/fuzz >&2
 
 # One worker, so that an input takes the same time and memory every time.
 export RAYON_NUM_THREADS=1
@@ -51,7 +51,7 @@ run() {
     nice -n "${NICE:-0}" "$work/$host/release/$target" "$work/corpus/$target" "$seeds" \
         ${dictionary:+-dict=fuzz/dictionaries/$dictionary.dict} \
         -max_len=$len -max_total_time="$seconds" -runs="${RUNS:--1}" \
-        -timeout="${TIMEOUT:-5}" -malloc_limit_mb=128 -rss_limit_mb=1024 \
+        -timeout="${TIMEOUT:-30}" -malloc_limit_mb=128 -rss_limit_mb=1024 \
         -artifact_prefix="$work/found/$target-" -print_final_stats=1 -verbosity=1 \
         >"$log" 2>&1 || result=$?
     local executions coverage peak
@@ -60,6 +60,11 @@ run() {
     coverage=$(grep -oE ' cov: [0-9]+' "$log" | tail -1 | grep -oE '[0-9]+' || true)
     printf '%-16s %12s executions  %6s edges  %5s MB peak  %s\n' "$target" "${executions:-?}" \
         "${coverage:-?}" "${peak:-?}" "$([[ $result == 0 ]] && echo ok || echo "FOUND SOMETHING: $log")"
+    # Where only this output is kept, it must be enough to run the input again.
+    [[ $result == 0 ]] || {
+        grep -aE -A12 'panicked at|^memory: |ERROR: ' "$log" | head -n 40
+        tail -n +1 "$work/found/$target-"* | base64 | head -n 60
+    } >&2
     return "$result"
 }
 export -f run

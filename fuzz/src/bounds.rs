@@ -1,5 +1,8 @@
 //! The promise about resources, checked for every input: at most a second of processor time, and
 //! memory of at most twice the input and 64 MiB.
+//!
+//! Coverage, the sanitizer and debug assertions make the targets 13 to 34 times slower than what is
+//! shipped (measured on the seeds). Four seconds of a target are a third of one second or less.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::abort;
@@ -7,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 const MEMORY: usize = 64 << 20;
-const TIME: Duration = Duration::from_secs(1);
+const TIME: Duration = Duration::from_secs(4);
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

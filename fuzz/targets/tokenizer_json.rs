@@ -1,28 +1,16 @@
 //! A tokenizer: loaded or refused, and then it takes every text and every token.
 #![no_main]
 
-use apr_fuzz::bounded;
-use apr_token::{Tokenizer, Vocabulary, panic_is_told};
+use apr_fuzz::{allow_panics_that_are_told, bounded};
+use apr_token::{Tokenizer, Vocabulary};
 use libfuzzer_sys::fuzz_target;
-use std::panic;
-use std::sync::Once;
 
 const TEXTS: [&str; 4] = ["", "Hello, wörld! 123", "  \n\t ", "<s>東京 🗼 'll▁a\u{0}\u{301}"];
 /// Rows of the embedding that the vocabulary is made for.
 const ROWS: usize = 512;
 
-/// A panic that becomes an error is none; the fuzzer's hook would end the process.
-static HOOK: Once = Once::new();
-
 fuzz_target!(|bytes: &[u8]| {
-    HOOK.call_once(|| {
-        let report = panic::take_hook();
-        panic::set_hook(Box::new(move |panic| {
-            if !panic_is_told() {
-                report(panic);
-            }
-        }));
-    });
+    allow_panics_that_are_told();
     if let Ok(json) = std::str::from_utf8(bytes) {
         bounded(bytes.len(), || check(json));
     }

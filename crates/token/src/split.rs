@@ -7,6 +7,7 @@
 use crate::pipeline::Pipeline;
 use crate::{TokenError, probe};
 use serde_json::{Value, json};
+use std::sync::OnceLock;
 
 /// A named way to split text.
 pub(crate) struct Split {
@@ -184,9 +185,20 @@ impl Split {
         published: &Pipeline,
         same_merges: &dyn Fn(bool) -> bool,
     ) -> Result<&'static Self, TokenError> {
+        /// What each split makes of the probe texts: its expressions are built once a process.
+        static KNOWN: [OnceLock<Vec<Vec<String>>>; SPLITS.len()] =
+            [const { OnceLock::new() }; SPLITS.len()];
+
         let pieces = probe::pieces(published)?;
-        for split in SPLITS {
-            if probe::pieces(&split.pipeline()?)? == pieces && same_merges(split.ignore_merges) {
+        for (split, known) in SPLITS.iter().zip(&KNOWN) {
+            let known = match known.get() {
+                Some(known) => known,
+                None => {
+                    let made = probe::pieces(&split.pipeline()?)?;
+                    known.get_or_init(|| made)
+                }
+            };
+            if *known == pieces && same_merges(split.ignore_merges) {
                 return Ok(split);
             }
         }

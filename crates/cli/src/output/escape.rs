@@ -3,29 +3,28 @@
 /// Text in which nothing of a file's names commands the terminal: control characters, those that
 /// reverse the order of what follows, and ends of lines come out as escapes, except those kept.
 pub(crate) fn escaped(text: &str, keep: &[char]) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if commands(c) && !keep.contains(&c) {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    replaced(text, |c| commands(c) && !keep.contains(&c), |c, out| out.extend(c.escape_default()))
 }
 
 /// A JSON document in which the same characters are escapes, as far as JSON allows them in
 /// strings; it means what it meant before.
 pub(crate) fn json_escaped(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        // Below are those that JSON itself escapes, and its line ends.
-        if c >= '\u{7f}' && commands(c) {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            out.push(c);
-        }
+    // Below are those that JSON itself escapes, and its line ends.
+    let bad = |c| c >= '\u{7f}' && commands(c);
+    // All of them are in the plane whose characters one escape can name.
+    replaced(json, bad, |c, out| out.push_str(&format!("\\u{:04x}", u32::from(c))))
+}
+
+/// Text with what `replace` makes of each bad character; what lies between is copied whole.
+fn replaced(text: &str, bad: impl Fn(char) -> bool, replace: impl Fn(char, &mut String)) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (at, part) in text.match_indices(bad) {
+        out.push_str(&text[copied..at]);
+        part.chars().for_each(|c| replace(c, &mut out));
+        copied = at + part.len();
     }
+    out.push_str(&text[copied..]);
     out
 }
 
