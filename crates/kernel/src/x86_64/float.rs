@@ -5,11 +5,12 @@
 //! All of it is inlined into the functions of a table, which are compiled for its instruction set.
 #![allow(unsafe_code, reason = "kernels are compiled for instruction sets that must be detected")]
 
+use super::load;
 use crate::float::{FEW_TOKENS, FloatOperands, LANES, PANEL_COLS};
 use apr_tensor::Block;
 use std::arch::x86_64::{
-    _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_loadu_ps, _mm256_permute2f128_ps,
-    _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps,
+    _mm256_add_ps, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps,
+    _mm256_storeu_ps,
 };
 use std::hint::black_box;
 use std::ops::Range;
@@ -183,7 +184,8 @@ impl<const ROWS: usize, const TOKENS: usize> Tile<ROWS, TOKENS> {
                 let mut k = first;
                 while k + V::LEN <= self.cols {
                     accumulate::<V, W, ROWS, TOKENS>(&mut acc, self.weights, self.inputs, k);
-                    self.prefetch(k * ROWS * size_of::<W>(), V::LEN * ROWS * size_of::<W>());
+                    let ahead = k * ROWS * size_of::<W>();
+                    load::prefetch_lines(self.ahead, ahead, V::LEN * ROWS * size_of::<W>());
                     k += LANES;
                 }
                 if k < self.cols {
@@ -224,16 +226,6 @@ impl<const ROWS: usize, const TOKENS: usize> Tile<ROWS, TOKENS> {
             let weights = weights.each_ref().map(|weights| weights.as_ptr());
             let inputs = inputs.each_ref().map(|input| input.as_ptr());
             accumulate::<V, W, ROWS, TOKENS>(acc, weights, inputs, 0);
-        }
-    }
-
-    /// Asks for bytes that are read afterwards: a hint that reads nothing and cannot fault.
-    #[inline(always)]
-    fn prefetch(&self, offset: usize, len: usize) {
-        for line in (0..len).step_by(64) {
-            let address = self.ahead.wrapping_add(offset).wrapping_add(line);
-            // SAFETY: every x86-64 CPU has SSE.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
         }
     }
 }
