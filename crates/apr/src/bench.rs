@@ -81,8 +81,11 @@ pub fn bench(
     if options.pin {
         loaded.decoder.pin()?;
     }
+    let path = checkpoint.path().to_path_buf();
+    // What a file says beside its weights is not needed any more.
+    drop(checkpoint);
     let load_seconds = start.elapsed().as_secs_f64();
-    let run = Run::new(&loaded, checkpoint.path(), options);
+    let run = Run::new(&loaded, &path, options);
     run.prefill()?;
     let first_token_seconds = start.elapsed().as_secs_f64();
     let (prefill, decode) = run.rounds(options)?;

@@ -1,14 +1,19 @@
 //! Activations as integers: what the integer kernels multiply packed weights with.
 //!
-//! A part is 32 elements. Four of them share a scale, so that an element is known to 1/65534 of the
+//! A part is 32 elements. Eight of them share a scale, so that an element is known to 1/65534 of the
 //! largest one of its group. Coarser scales, or eight bits, would cost the golden tests their
-//! bounds. A group is four neighbours, whose weights lie in four bytes that are one lane's; there
-//! the even ones and the odd ones become pairs of 16-bit integers with the least effort.
+//! bounds. A group is two fours of neighbours. The weights of a four lie in four bytes that are one
+//! lane's, where the even ones and the odd ones become pairs of 16-bit integers with the least
+//! effort.
 
 /// Elements of a part.
 pub(crate) const PART: usize = 32;
 /// Groups of a part.
-pub(crate) const GROUPS: usize = 8;
+pub(crate) const GROUPS: usize = 4;
+/// Elements of a group.
+pub(crate) const GROUP: usize = PART / GROUPS;
+/// Fours of a part.
+pub(crate) const FOURS: usize = PART / 4;
 /// The largest integer of an activation.
 pub(crate) const LIMIT: f32 = 32_767.0;
 /// Groups whose largest magnitude is below this are zero: the inverse of their scale could
@@ -32,10 +37,10 @@ pub(crate) struct Part {
 
 /// The group of an element.
 pub(crate) const fn group(k: usize) -> usize {
-    k / 4
+    k / GROUP
 }
 
-/// Where an element lies among the values: in each group the even ones come first. The element
+/// Where an element lies among the values: in each four the even ones come first. The element
 /// that lies at a place is told by the same function.
 pub(crate) const fn place(k: usize) -> usize {
     k & !3 | (k & 1) << 1 | (k >> 1) & 1
@@ -54,7 +59,7 @@ fn quantize_part(input: &[f32; PART], part: &mut Part) {
     // As integers, magnitudes have the order of the floats, and NaN is the largest.
     let bits = input.map(|x| x.to_bits() & 0x7fff_ffff);
     let amax: [f32; GROUPS] = std::array::from_fn(|g| {
-        f32::from_bits(bits[4 * g..4 * g + 4].iter().copied().fold(0, u32::max))
+        f32::from_bits(bits[GROUP * g..][..GROUP].iter().copied().fold(0, u32::max))
     });
     let inverses = amax.map(|amax| {
         let usable = amax >= NEGLIGIBLE && amax.is_finite();
@@ -76,14 +81,14 @@ fn integer(value: f32) -> i16 {
     value as i16
 }
 
-/// The sum of a group is exact before it is scaled, and the groups are added as a tree.
+/// The sum of a group is exact before it is scaled.
 fn sums(part: &Part) -> [f32; 2] {
     let groups: [f32; GROUPS] = std::array::from_fn(|g| {
-        let group = &part.values[4 * g..4 * g + 4];
+        let group = &part.values[GROUP * g..][..GROUP];
         group.iter().map(|&value| i32::from(value)).sum::<i32>() as f32 * part.scales[g]
     });
-    let [a, b, c, d, e, f, g, h] = groups;
-    [(a + b) + (c + d), (e + f) + (g + h)]
+    let [a, b, c, d] = groups;
+    [a + b, c + d]
 }
 
 #[cfg(test)]
@@ -160,7 +165,7 @@ mod tests {
             let mut part = Part::default();
             quantize_part(&input, &mut part);
             for (g, scale) in part.scales.into_iter().enumerate() {
-                assert!(if g == 2 { scale.is_nan() } else { scale == 1.0 / LIMIT });
+                assert!(if g == 1 { scale.is_nan() } else { scale == 1.0 / LIMIT });
             }
             assert_eq!(part.sums.map(f32::is_nan), [true, false]);
         }

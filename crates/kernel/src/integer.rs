@@ -3,7 +3,7 @@
 //!
 //! Per part of 32 elements, an element is `scale * integer + offset`. With the activations of the
 //! same part the product of a row is defined as follows, and computed so by every table:
-//! the products of the integers of a group of activations are added exactly; the eight sums become
+//! the products of the integers of a group of activations are added exactly; the four sums become
 //! floats and are added one by one with the scales of the activations, `u = fma(sum, s, u)`; and
 //! the parts follow one another, `acc = fma(u, scale, acc)`, then
 //! `acc = fma(offset, sum of activations, acc)` where a type has offsets. So the bits of a product
@@ -37,7 +37,7 @@ pub(crate) const PANEL_ROWS: usize = 32;
 pub(crate) const RUN_ROWS: usize = 16;
 /// Parts of a block at most.
 pub(crate) const MAX_PARTS: usize = 8;
-/// The largest magnitude of an integer: sums of four products with activations fit an `i32`.
+/// The largest magnitude of an integer: sums of eight products with activations fit an `i32`.
 #[cfg(test)]
 pub(crate) const MAX_INTEGER: i16 = 63 * 128;
 
@@ -48,7 +48,7 @@ pub(crate) trait Integers: Block {
     /// Offsets of a part: none, one, or one for each sixteen elements.
     const OFFSETS: usize = 0;
 
-    /// The integers of a part, none larger than 8064 in magnitude: products of four with activations
+    /// The integers of a part, none larger than 8064 in magnitude: products of eight with activations
     /// are added in 32 bits.
     fn integers(&self, part: usize) -> [i16; PART];
 

@@ -22,7 +22,7 @@ mod six_bits;
 
 use super::lanes::Lanes;
 use super::load;
-use crate::activations::{GROUPS, Part};
+use crate::activations::{FOURS, Part};
 use crate::integer::{Integers, MAX_PARTS, PANEL_ROWS, PanelPart, RUN_ROWS, RunInputs};
 use crate::scalar::blocks;
 use std::hint::black_box;
@@ -49,11 +49,11 @@ pub(super) trait Unpack: Integers {
         unit: usize,
     ) -> Self::Columns<L>;
 
-    /// Group `j` of part `k` of a unit: its elements 0 and 2, and 1 and 3.
+    /// Four `j` of part `k` of a unit: its elements 0 and 2, and 1 and 3.
     ///
     /// # Safety
     /// As for `head`.
-    unsafe fn group<L: Lanes<ROWS>, const ROWS: usize>(
+    unsafe fn four<L: Lanes<ROWS>, const ROWS: usize>(
         head: &Self::Head<L>,
         columns: &Self::Columns<L>,
         place: Place,
@@ -318,22 +318,27 @@ unsafe fn multiply_part<L: Lanes<ROWS>, B: Unpack, const ROWS: usize, const TOKE
     unsafe {
         let factors = B::factors::<L, ROWS>(head, place);
         let mut u = [L::zero_floats(); TOKENS];
-        // Groups are told apart when this is compiled.
+        // Groups and their fours are told apart when this is compiled.
         macro_rules! groups {
-            ($($j:literal)*) => {$(
-                let [even, odd] = B::group::<L, ROWS>(head, columns, place, $j);
-                for (u, x) in u.iter_mut().zip(x) {
-                    let pairs = x.values.as_chunks::<2>().0;
-                    let mut sum = L::zero().dot(even, L::splat(load::pair_bits(&pairs[2 * $j])));
-                    sum = sum.dot(odd, L::splat(load::pair_bits(&pairs[2 * $j + 1])));
-                    if B::SCALED {
-                        sum = sum.mul32(factors[$j / 4]);
+            ($($group:literal: $($four:literal)*,)*) => {$(
+                let mut sums = [L::zero(); TOKENS];
+                $(
+                    let [even, odd] = B::four::<L, ROWS>(head, columns, place, $four);
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        let pairs = x.values.as_chunks::<2>().0;
+                        *sum = sum.dot(even, L::splat(load::pair_bits(&pairs[2 * $four])));
+                        *sum = sum.dot(odd, L::splat(load::pair_bits(&pairs[2 * $four + 1])));
                     }
-                    *u = L::mul_add(sum.floats(), L::splat_float(x.scales[$j]), *u);
+                )*
+                for ((u, mut sum), x) in u.iter_mut().zip(sums).zip(x) {
+                    if B::SCALED {
+                        sum = sum.mul32(factors[$group / 2]);
+                    }
+                    *u = L::mul_add(sum.floats(), L::splat_float(x.scales[$group]), *u);
                 }
             )*};
         }
-        groups!(0 1 2 3 4 5 6 7);
+        groups!(0: 0 1, 1: 2 3, 2: 4 5, 3: 6 7,);
         u
     }
 }
@@ -406,7 +411,7 @@ unsafe fn pack_part<L: Lanes<ROWS>, B: Unpack, const ROWS: usize>(
     (head, columns): &(B::Head<L>, B::Columns<L>),
     place: Place,
     first: usize,
-    pairs: &mut [[[i16; 2]; PANEL_ROWS]; 2 * GROUPS],
+    pairs: &mut [[[i16; 2]; PANEL_ROWS]; 2 * FOURS],
 ) {
     // SAFETY: the caller vouches for the CPU.
     unsafe {
@@ -414,10 +419,10 @@ unsafe fn pack_part<L: Lanes<ROWS>, B: Unpack, const ROWS: usize>(
         for factor in &mut factors {
             *factor = factor.and(L::splat(0xffff)).or(factor.shl32(16));
         }
-        macro_rules! groups {
+        macro_rules! fours {
             ($($j:literal)*) => {$(
-                let group = B::group::<L, ROWS>(head, columns, place, $j);
-                for (pairs, mut integers) in pairs[2 * $j..2 * $j + 2].iter_mut().zip(group) {
+                let four = B::four::<L, ROWS>(head, columns, place, $j);
+                for (pairs, mut integers) in pairs[2 * $j..2 * $j + 2].iter_mut().zip(four) {
                     if B::SCALED {
                         integers = integers.mul16(factors[$j / 4]);
                     }
@@ -425,7 +430,7 @@ unsafe fn pack_part<L: Lanes<ROWS>, B: Unpack, const ROWS: usize>(
                 }
             )*};
         }
-        groups!(0 1 2 3 4 5 6 7);
+        fours!(0 1 2 3 4 5 6 7);
     }
 }
 

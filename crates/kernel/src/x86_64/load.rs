@@ -3,9 +3,9 @@
 #![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_storeu_ps,
+    __m128, __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch,
+    _mm_storeu_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_storeu_ps,
+    _mm256_storeu_si256, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_storeu_ps,
 };
 
 #[inline]
@@ -20,6 +20,13 @@ pub(super) fn f32x8(values: &[f32; 8]) -> __m256 {
 pub(super) fn store_f32x8(out: &mut [f32; 8], values: __m256) {
     // SAFETY: the array is the 32 bytes that are written.
     unsafe { _mm256_storeu_ps(out.as_mut_ptr(), values) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn store_f32x4(out: &mut [f32; 4], values: __m128) {
+    // SAFETY: the array is the 16 bytes that are written.
+    unsafe { _mm_storeu_ps(out.as_mut_ptr(), values) }
 }
 
 #[inline]

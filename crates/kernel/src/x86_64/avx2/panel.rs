@@ -1,15 +1,17 @@
 //! Panels of rows: a lane is a row, and a pair of activations meets sixteen of them at once.
 
 use super::super::load;
-use crate::activations::{GROUPS, Part};
+use crate::activations::{GROUP, GROUPS, Part};
 use crate::integer::{PANEL_ROWS, PanelInputs, PanelPart};
 use std::arch::x86_64::{
     __m256, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
-    _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
 };
 
 /// Vectors of rows that meet some inputs at a time: their sums stay in registers.
 const VECTORS: usize = 2;
+/// Pairs of a group.
+const PAIRS: usize = GROUP / 2;
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn multiply_panel(operands: PanelInputs<'_>, sums: &mut [[f32; PANEL_ROWS]]) {
@@ -74,18 +76,20 @@ fn part_sums<const TOKENS: usize>(
 ) -> [[__m256; VECTORS]; TOKENS] {
     let mut u = [[_mm256_setzero_ps(); VECTORS]; TOKENS];
     for group in 0..GROUPS {
-        let even = load::pairs16(&panel.pairs[2 * group].as_chunks::<16>().0[sixteen]);
-        let odd = load::pairs16(&panel.pairs[2 * group + 1].as_chunks::<16>().0[sixteen]);
-        for (u, x) in u.iter_mut().zip(x) {
-            let pairs = x.values.as_chunks::<2>().0;
-            let x_even = load::pair(&pairs[2 * group]);
-            let x_odd = load::pair(&pairs[2 * group + 1]);
+        let mut sums = [[_mm256_setzero_si256(); VECTORS]; TOKENS];
+        for pair in PAIRS * group..PAIRS * (group + 1) {
+            let weights = load::pairs16(&panel.pairs[pair].as_chunks::<16>().0[sixteen]);
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let x = load::pair(&x.values.as_chunks::<2>().0[pair]);
+                for v in 0..VECTORS {
+                    sums[v] = _mm256_add_epi32(sums[v], _mm256_madd_epi16(weights[v], x));
+                }
+            }
+        }
+        for ((u, sums), x) in u.iter_mut().zip(sums).zip(x) {
             let scale = _mm256_set1_ps(x.scales[group]);
             for v in 0..VECTORS {
-                let (even, odd) =
-                    (_mm256_madd_epi16(even[v], x_even), _mm256_madd_epi16(odd[v], x_odd));
-                let sums = _mm256_cvtepi32_ps(_mm256_add_epi32(even, odd));
-                u[v] = _mm256_fmadd_ps(sums, scale, u[v]);
+                u[v] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[v]), scale, u[v]);
             }
         }
     }

@@ -2,7 +2,7 @@
 //! instruction multiplies it with a pair of activations and adds.
 
 use super::super::load;
-use crate::activations::{GROUPS, Part};
+use crate::activations::{GROUP, GROUPS, Part};
 use crate::integer::{PANEL_ROWS, PanelInputs, PanelPart};
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpwssds_epi32, _mm512_fmadd_ps, _mm512_set1_ps,
@@ -11,6 +11,8 @@ use std::arch::x86_64::{
 
 /// Vectors of a panel's rows.
 const VECTORS: usize = PANEL_ROWS / 16;
+/// Pairs of a group.
+const PAIRS: usize = GROUP / 2;
 /// Inputs that meet a panel at a time, at most: their sums stay in registers.
 const TOKENS: usize = 4;
 
@@ -77,18 +79,20 @@ fn part_sums<const TOKENS: usize>(
 ) -> [[__m512; VECTORS]; TOKENS] {
     let mut u = [[_mm512_setzero_ps(); VECTORS]; TOKENS];
     for group in 0..GROUPS {
-        let even = pairs(&panel.pairs[2 * group]);
-        let odd = pairs(&panel.pairs[2 * group + 1]);
-        for (u, x) in u.iter_mut().zip(x) {
-            let pairs = x.values.as_chunks::<2>().0;
-            let x_even = load::pair_zmm(&pairs[2 * group]);
-            let x_odd = load::pair_zmm(&pairs[2 * group + 1]);
+        let mut sums = [[_mm512_setzero_si512(); VECTORS]; TOKENS];
+        for pair in PAIRS * group..PAIRS * (group + 1) {
+            let weights = pairs(&panel.pairs[pair]);
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let x = load::pair_zmm(&x.values.as_chunks::<2>().0[pair]);
+                for v in 0..VECTORS {
+                    sums[v] = _mm512_dpwssds_epi32(sums[v], weights[v], x);
+                }
+            }
+        }
+        for ((u, sums), x) in u.iter_mut().zip(sums).zip(x) {
             let scale = _mm512_set1_ps(x.scales[group]);
             for v in 0..VECTORS {
-                let sums = _mm512_setzero_si512();
-                let sums = _mm512_dpwssds_epi32(sums, even[v], x_even);
-                let sums = _mm512_dpwssds_epi32(sums, odd[v], x_odd);
-                u[v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), scale, u[v]);
+                u[v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[v]), scale, u[v]);
             }
         }
     }

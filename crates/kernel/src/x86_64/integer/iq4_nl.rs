@@ -23,7 +23,7 @@ impl Unpack for BlockIQ4_NL {
     }
 
     #[inline(always)]
-    unsafe fn group<L: Lanes<ROWS>, const ROWS: usize>(
+    unsafe fn four<L: Lanes<ROWS>, const ROWS: usize>(
         _head: &Self::Head<L>,
         columns: &Self::Columns<L>,
         _: Place,

@@ -28,7 +28,7 @@ impl Unpack for BlockQ3_K {
     }
 
     #[inline(always)]
-    unsafe fn group<L: Lanes<ROWS>, const ROWS: usize>(
+    unsafe fn four<L: Lanes<ROWS>, const ROWS: usize>(
         head: &Self::Head<L>,
         columns: &Self::Columns<L>,
         Place { unit, k }: Place,

@@ -26,7 +26,7 @@ impl Unpack for BlockQ4_1 {
     }
 
     #[inline(always)]
-    unsafe fn group<L: Lanes<ROWS>, const ROWS: usize>(
+    unsafe fn four<L: Lanes<ROWS>, const ROWS: usize>(
         _head: &Self::Head<L>,
         columns: &Self::Columns<L>,
         _: Place,

@@ -26,7 +26,7 @@ impl Unpack for BlockQ5_1 {
     }
 
     #[inline(always)]
-    unsafe fn group<L: Lanes<ROWS>, const ROWS: usize>(
+    unsafe fn four<L: Lanes<ROWS>, const ROWS: usize>(
         head: &Self::Head<L>,
         columns: &Self::Columns<L>,
         _: Place,

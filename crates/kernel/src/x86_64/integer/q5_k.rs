@@ -27,7 +27,7 @@ impl Unpack for BlockQ5_K {
     }
 
     #[inline(always)]
-    unsafe fn group<L: Lanes<ROWS>, const ROWS: usize>(
+    unsafe fn four<L: Lanes<ROWS>, const ROWS: usize>(
         head: &Self::Head<L>,
         columns: &Self::Columns<L>,
         Place { unit, k }: Place,

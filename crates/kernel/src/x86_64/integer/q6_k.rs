@@ -28,7 +28,7 @@ impl Unpack for BlockQ6_K {
     }
 
     #[inline(always)]
-    unsafe fn group<L: Lanes<ROWS>, const ROWS: usize>(
+    unsafe fn four<L: Lanes<ROWS>, const ROWS: usize>(
         _head: &Self::Head<L>,
         columns: &Self::Columns<L>,
         Place { k, .. }: Place,
