@@ -108,6 +108,11 @@ class Report(unittest.TestCase):
     def names(self, page):
         return page.locator("#table tbody th").all_inner_texts()
 
+    def unfold(self, page, part):
+        """Shows a table, which is made when the browser tells that its part opens: a little later."""
+        page.locator(f"{part} summary").click()
+        page.locator(f"{part} tbody tr").first.wait_for()
+
     def test_the_head_says_what_the_document_says(self):
         page = self.open()
         self.assertEqual(page.title(), "tiny.apr · apr report")
@@ -170,7 +175,7 @@ class Report(unittest.TestCase):
         self.assertEqual([at for at, height in enumerate(linear) if height > 0], drawn)
         page.check("#log-counts")
         self.assertGreater(sum(heights()), 1.5 * sum(linear))
-        page.locator("#bars summary").click()
+        self.unfold(page, "#bars")
         cells = page.locator("#bars tbody tr td:last-child").all_inner_texts()
         self.assertEqual([int(cell.replace(",", "")) for cell in cells], tensor["histogram"]["bins"])
 
@@ -209,7 +214,7 @@ class Report(unittest.TestCase):
             self.assertIn(part, intro)
         self.assertEqual(page.locator("#along rect.fill-max").count(), len(found["along_text"]))
         self.assertEqual(page.locator("#in-window rect.fill-after").count(), len(found["in_window"]))
-        page.locator("#kl-rows summary").click()
+        self.unfold(page, "#kl-rows")
         self.assertEqual(page.locator("#kl-rows tbody tr").count(), len(found["along_text"]))
         self.hover(page.locator("#along svg"))
         self.assertIn("nats", page.locator("#tip").inner_text())
