@@ -6,6 +6,7 @@
 #   target/fuzz/x86_64-unknown-linux-gnu/release/TARGET INPUT
 #
 #   RUNS=N   ends a target after so many executions, even if time is left
+#   SEED=N   begins with this number, so that the same inputs come in the same order (another each time)
 #   JOBS=N   so many targets at a time (1)
 #   NICE=N   their priority (0)
 set -euo pipefail
@@ -50,7 +51,7 @@ run() {
     local result=0
     nice -n "${NICE:-0}" "$work/$host/release/$target" "$work/corpus/$target" "$seeds" \
         ${dictionary:+-dict=fuzz/dictionaries/$dictionary.dict} \
-        -max_len=$len -max_total_time="$seconds" -runs="${RUNS:--1}" \
+        -seed="${SEED:-0}" -max_len=$len -max_total_time="$seconds" -runs="${RUNS:--1}" \
         -timeout="${TIMEOUT:-30}" -malloc_limit_mb=128 -rss_limit_mb=1024 \
         -artifact_prefix="$work/found/$target-" -print_final_stats=1 -verbosity=1 \
         >"$log" 2>&1 || result=$?
