@@ -2,7 +2,9 @@
 //! memory of at most twice the input and 64 MiB.
 //!
 //! Coverage, the sanitizer and debug assertions make the targets 13 to 34 times slower than what is
-//! shipped (measured on the seeds). Four seconds of a target are a third of one second or less.
+//! shipped (measured on the seeds), so that a second here is less than a tenth of one there. What is
+//! built once a process, and what other programs do to the caches, is no part of an input's time:
+//! the least of three runs counts.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::abort;
@@ -10,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 const MEMORY: usize = 64 << 20;
-const TIME: Duration = Duration::from_secs(4);
+const TIME: Duration = Duration::from_secs(1);
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -66,15 +68,28 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// Does `work` on an input of `len` bytes, and ends the process if it takes too much.
-pub fn bounded<T>(len: usize, work: impl FnOnce() -> T) -> T {
+pub fn bounded<T>(len: usize, work: impl Fn() -> T) -> T {
+    const RUNS: usize = 3;
+
+    let mut least = Duration::MAX;
+    for _ in 0..RUNS {
+        let (result, taken) = measured(len, &work);
+        least = least.min(taken);
+        if least <= TIME {
+            return result;
+        }
+    }
+    panic!("time: {least:?} for {len} bytes, the least of {RUNS} runs");
+}
+
+fn measured<T>(len: usize, work: impl Fn() -> T) -> (T, Duration) {
     let allowed = len.saturating_mul(2).saturating_add(MEMORY);
     LIMIT.store(LIVE.load(Relaxed).saturating_add(allowed), Relaxed);
     let start = processor_time();
     let result = work();
     let taken = processor_time().saturating_sub(start);
     LIMIT.store(usize::MAX, Relaxed);
-    assert!(taken <= TIME, "time: {taken:?} for {len} bytes");
-    result
+    (result, taken)
 }
 
 /// What all threads of this process have used.

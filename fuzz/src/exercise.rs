@@ -10,17 +10,6 @@ const TENSORS: usize = 64;
 
 /// Makes every report on the model; reports are texts and JSON, and may be errors.
 pub fn exercise(checkpoint: &Checkpoint) {
-    look(checkpoint);
-    show(apr::validate(checkpoint, &()).as_ref());
-    for (recipe, target) in [("int8", "fuzz.apr"), ("q4_k_m", "fuzz.gguf")] {
-        let Ok(recipe) = Recipe::named(recipe) else { unreachable!("a recipe of the table") };
-        let options = ConvertOptions::new(recipe);
-        show(apr::plan(checkpoint, Path::new(target), &options).as_ref());
-    }
-}
-
-/// Makes the reports that need no more than a header.
-pub fn look(checkpoint: &Checkpoint) {
     let list = apr::tensors(checkpoint);
     let tensors: Vec<&str> = list.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     show(Ok(&list));
@@ -35,6 +24,12 @@ pub fn look(checkpoint: &Checkpoint) {
         show(apr::explain(checkpoint, name).as_ref());
         show(apr::hex_dump(checkpoint, name, 64).as_ref());
         show(apr::hex_statistics(checkpoint, name).as_ref());
+    }
+    show(apr::validate(checkpoint, &()).as_ref());
+    for (recipe, target) in [("int8", "fuzz.apr"), ("q4_k_m", "fuzz.gguf")] {
+        let Ok(recipe) = Recipe::named(recipe) else { unreachable!("a recipe of the table") };
+        let options = ConvertOptions::new(recipe);
+        show(apr::plan(checkpoint, Path::new(target), &options).as_ref());
     }
 }
 

@@ -39,7 +39,7 @@ pub fn model_file(bytes: &[u8]) {
                 container::exercise(&container);
             }
             if let Ok(checkpoint) = Checkpoint::header_from(name, &mut &bytes[..]) {
-                exercise::look(&checkpoint);
+                exercise::exercise(&checkpoint);
             }
         });
         bounded(bytes.len(), || {
@@ -48,7 +48,7 @@ pub fn model_file(bytes: &[u8]) {
             }
         });
         bounded(bytes.len(), || {
-            if let Ok(checkpoint) = Checkpoint::from_bytes(name, bytes) {
+            if let Ok(checkpoint) = Checkpoint::from_bytes(name, bytes.clone()) {
                 exercise::exercise(&checkpoint);
             }
         });

@@ -25,7 +25,7 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 
-use crate::activations::{GROUPS, PART, Part, group, place};
+use crate::activations::{GROUP, GROUPS, LIMIT, PART, Part, group, place};
 use crate::scalar::blocks;
 use apr_tensor::Block;
 pub(crate) use bits::{IQ4_LESS, IQ4_TABLE, MXFP4_TABLE};
@@ -37,9 +37,10 @@ pub(crate) const PANEL_ROWS: usize = 32;
 pub(crate) const RUN_ROWS: usize = 16;
 /// Parts of a block at most.
 pub(crate) const MAX_PARTS: usize = 8;
-/// The largest magnitude of an integer: sums of eight products with activations fit an `i32`.
-#[cfg(test)]
+/// The largest magnitude of an integer.
 pub(crate) const MAX_INTEGER: i16 = 63 * 128;
+// Sums of the products of a group fit an `i32`.
+const _: () = assert!(GROUP as f64 * MAX_INTEGER as f64 * LIMIT as f64 <= i32::MAX as f64);
 
 /// A type whose elements are `scale * integer + offset`.
 pub(crate) trait Integers: Block {

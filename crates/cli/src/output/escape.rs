@@ -1,9 +1,12 @@
 //! Names and texts of files as a terminal may see them. Nothing here knows of streams.
 
+use std::fmt::{self, Write};
+
 /// Text in which nothing of a file's names commands the terminal: control characters, those that
 /// reverse the order of what follows, and ends of lines come out as escapes, except those kept.
 pub(crate) fn escaped(text: &str, keep: &[char]) -> String {
-    replaced(text, |c| commands(c) && !keep.contains(&c), |c, out| out.extend(c.escape_default()))
+    let bad = |c| commands(c) && !keep.contains(&c);
+    replaced(text, bad, |c, out| write!(out, "{}", c.escape_default()))
 }
 
 /// A JSON document in which the same characters are escapes, as far as JSON allows them in
@@ -12,17 +15,22 @@ pub(crate) fn json_escaped(json: &str) -> String {
     // Below are those that JSON itself escapes, and its line ends.
     let bad = |c| c >= '\u{7f}' && commands(c);
     // All of them are in the plane whose characters one escape can name.
-    replaced(json, bad, |c, out| out.push_str(&format!("\\u{:04x}", u32::from(c))))
+    replaced(json, bad, |c, out| write!(out, "\\u{:04x}", u32::from(c)))
 }
 
-/// Text with what `replace` makes of each bad character; what lies between is copied whole.
-fn replaced(text: &str, bad: impl Fn(char) -> bool, replace: impl Fn(char, &mut String)) -> String {
+/// Text with what `escape` writes for each bad character; what lies between is copied whole.
+fn replaced(
+    text: &str,
+    bad: impl Fn(char) -> bool,
+    escape: impl Fn(char, &mut String) -> fmt::Result,
+) -> String {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
-    for (at, part) in text.match_indices(bad) {
+    for (at, c) in text.char_indices().filter(|(_, c)| bad(*c)) {
         out.push_str(&text[copied..at]);
-        part.chars().for_each(|c| replace(c, &mut out));
-        copied = at + part.len();
+        // Writing to a string cannot fail.
+        let _ = escape(c, &mut out);
+        copied = at + c.len_utf8();
     }
     out.push_str(&text[copied..]);
     out
