@@ -5,41 +5,16 @@
     reason = "an allocator that counts is the measurement; a failed unwrap is a failed test"
 )]
 
+mod counting;
+
 use apr_format::{open_bytes, parse_json};
-use std::alloc::{GlobalAlloc, Layout, System};
+use counting::measured;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call is passed on to the system's allocator; `realloc` is that of the trait, which
-// calls the others.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(LIVE.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
 
 /// Bytes that `work` takes at its peak, and whether it succeeds.
 fn peak<T, E>(work: impl FnOnce() -> Result<T, E>) -> (usize, bool) {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let result = work();
-    (PEAK.load(Relaxed) - before, result.is_ok())
+    let (peak, _, result) = measured(work);
+    (peak, result.is_ok())
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {

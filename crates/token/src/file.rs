@@ -8,7 +8,9 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 use tokenizers::models::bpe::{BPE, Vocab as BpeVocab};
-use tokenizers::{AddedToken, DecoderWrapper, PostProcessorWrapper, Tokenizer as Inner};
+use tokenizers::{
+    AddedToken, DecoderWrapper, ModelWrapper, PostProcessorWrapper, Tokenizer as Inner,
+};
 
 /// A `tokenizer.json` of a BPE, borrowing from its text.
 #[derive(Deserialize)]
@@ -91,6 +93,20 @@ pub(crate) struct Bpe<'a> {
     pub(crate) vocab: Vocab<'a>,
     #[serde(borrow)]
     pub(crate) merges: Vec<Merge<'a>>,
+}
+
+/// The `tokenizers` crate keeps what words became per thread, and does not let go of it when the
+/// tokenizer is dropped: a process that opens one model after the other would fill its memory.
+pub(crate) const NO_CACHE: usize = 0;
+
+/// A tokenizer of the `tokenizers` crate without that cache.
+pub(crate) fn without_cache(mut inner: Inner) -> Inner {
+    if let ModelWrapper::BPE(bpe) = inner.get_model() {
+        let mut bpe = bpe.clone();
+        bpe.resize_cache(NO_CACHE);
+        inner.with_model(bpe);
+    }
+    inner
 }
 
 /// Tokens and ids, as the file lists them.
@@ -183,6 +199,7 @@ impl Bpe<'_> {
         let merges = self.merges.into_iter();
         let merges = merges.map(|Merge(left, right)| (left.into_owned(), right.into_owned()));
         let mut builder = BPE::builder()
+            .cache_capacity(NO_CACHE)
             .vocab_and_merges(vocab.collect::<BpeVocab>(), merges.collect())
             .fuse_unk(self.fuse_unk.unwrap_or_default())
             .byte_fallback(self.byte_fallback.unwrap_or_default())

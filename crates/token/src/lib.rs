@@ -33,7 +33,7 @@ pub use sentence_piece::SpacePrefix;
 pub use stream::TextStream;
 pub use vocabulary::{SpecialTokens, TokenType, Vocabulary, VocabularyKind};
 
-use file::{File, check_normalizers};
+use file::{File, check_normalizers, without_cache};
 use guard::guarded;
 use std::str::FromStr;
 use tokenizers::Tokenizer as Inner;
@@ -65,8 +65,8 @@ impl Tokenizer {
                 None
             }
         };
-        let mut inner =
-            known.map_or_else(|| Inner::from_str(json).map_err(TokenError::Load), Ok)?;
+        let unknown = || Inner::from_str(json).map(without_cache).map_err(TokenError::Load);
+        let mut inner = known.map_or_else(unknown, Ok)?;
         // Both would change the tokens of a text behind the caller's back.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(TokenError::Load)?;
@@ -103,7 +103,8 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer refuses the text.
     pub fn encode_as_is(&self, text: &str) -> Result<Vec<u32>, TokenError> {
-        let encoding = self.inner.encode_fast(text, false).map_err(TokenError::Encode)?;
+        let encode = || self.inner.encode_fast(text, false).map_err(TokenError::Encode);
+        let encoding = guarded(encode)?;
         Ok(encoding.get_ids().to_vec())
     }
 

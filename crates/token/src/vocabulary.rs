@@ -1,5 +1,6 @@
 //! A tokenizer as GGUF stores it: tokens by id, their types, and merges or scores.
 
+use crate::file::NO_CACHE;
 use crate::guard::guarded;
 use crate::pipeline::{Pipeline, part};
 use crate::sentence_piece::{SpacePrefix, merges_of_scores};
@@ -107,7 +108,9 @@ impl Vocabulary {
         let (pipeline, decoder, builder) = match &self.kind {
             VocabularyKind::ByteLevel { pre, merges } => {
                 let split = Split::named(pre)?;
-                let builder = BPE::builder().vocab_and_merges(vocab, self.split_merges(merges)?);
+                let builder = BPE::builder()
+                    .cache_capacity(NO_CACHE)
+                    .vocab_and_merges(vocab, self.split_merges(merges)?);
                 (
                     split.pipeline()?,
                     byte_level_decoder(),
@@ -120,7 +123,8 @@ impl Vocabulary {
                     [] => merges_of_scores(&vocab, self.used(), scores)?,
                     merges => self.split_merges(merges)?,
                 };
-                let builder = BPE::builder().vocab_and_merges(vocab, merges);
+                let builder =
+                    BPE::builder().cache_capacity(NO_CACHE).vocab_and_merges(vocab, merges);
                 let builder = builder.byte_fallback(true).fuse_unk(true);
                 (prefix.pipeline()?, prefix.decoder(), builder)
             }
