@@ -97,19 +97,22 @@ fn prefill(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
     bench_matmul(bencher, case, [256, 384, 768]);
 }
 
-/// Three queries that share a head, each over 1024 positions of 64 elements in half precision.
-#[divan::bench(args = tables())]
-fn attend(bencher: Bencher<'_, '_>, table: &str) {
+/// Attention of four heads that share keys and values, over 1024 positions of 64 elements:
+/// of one token, and of a prompt's last sixteen.
+#[divan::bench(args = tables().into_iter().flat_map(|table| [(table, 1), (table, 16)]))]
+fn attend(bencher: Bencher<'_, '_>, (table, tokens): (&str, usize)) {
     let kernels = Kernels::named(table).expect("the cases are the tables that there are");
-    let (head_dim, positions) = (64, 1024);
-    let cache = vec![0x2c00; positions * head_dim];
-    let queries = input(3 * head_dim);
+    let (head_dim, heads, positions) = (64, 4, 1024);
+    let cache = input(positions * head_dim);
+    let queries = input(tokens * heads * head_dim);
     let mut output = vec![0.0; queries.len()];
     let attention = Attention {
         head_dim,
-        positions,
-        keys: CacheRows::F16(&cache),
-        values: CacheRows::F16(&cache),
+        heads,
+        token_stride: heads * head_dim,
+        positions: positions + 1 - tokens,
+        keys: CacheRows::F32(&cache),
+        values: CacheRows::F32(&cache),
         stride: head_dim,
         scale: 0.125,
         softcap: None,

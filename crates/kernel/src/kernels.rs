@@ -3,7 +3,7 @@
 
 use crate::KernelError;
 use crate::activations::{PART, Part};
-use crate::attention::CacheKernels;
+use crate::attention::{AddWeighted, Transpose};
 use crate::float::{FloatOperands, MultiplyFloats};
 use crate::integer::{
     IntegerKernels, MultiplyPanel, PANEL_ROWS, PanelInputs, PanelPart, RUN_ROWS, RunInputs,
@@ -12,7 +12,7 @@ use crate::scalar::SCALAR;
 use crate::task::Target;
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64::detected;
-use apr_tensor::{BlockQ8_0, DType};
+use apr_tensor::DType;
 use std::fmt;
 
 /// Decodes packed weights.
@@ -38,9 +38,8 @@ pub struct Kernels {
     pub(crate) exp_sum: unsafe fn(&mut [f32], f32) -> f32,
     pub(crate) silu: unsafe fn(&mut [f32]),
     pub(crate) gelu_tanh: unsafe fn(&mut [f32]),
-    pub(crate) cache_f32: CacheKernels<f32>,
-    pub(crate) cache_f16: CacheKernels<u16>,
-    pub(crate) cache_q8_0: CacheKernels<BlockQ8_0>,
+    pub(crate) transpose: Transpose,
+    pub(crate) add_weighted: AddWeighted,
 }
 
 impl Kernels {

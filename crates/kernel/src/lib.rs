@@ -23,7 +23,6 @@
 
 mod activations;
 mod attention;
-mod cache_q8_0;
 mod cpu;
 mod error;
 mod float;

@@ -2,7 +2,6 @@
 //! they do not have.
 
 use crate::activations::quantize;
-use crate::cache_q8_0;
 use crate::float;
 use crate::integer::{integer_kernels, integer_types, multiply_panel};
 use crate::kernels::Kernels;
@@ -25,9 +24,8 @@ pub(crate) const SCALAR: Kernels = Kernels {
     exp_sum: vector::exp_sum,
     silu: vector::silu,
     gelu_tanh: vector::gelu_tanh,
-    cache_f32: vector::CACHE_F32,
-    cache_f16: vector::CACHE_F16,
-    cache_q8_0: cache_q8_0::PORTABLE,
+    transpose: vector::transpose,
+    add_weighted: vector::add_weighted,
 };
 
 /// The blocks that these bytes are.

@@ -3,9 +3,7 @@
 #![allow(unsafe_code, reason = "kernels are compiled for instruction sets that must be detected")]
 
 use crate::Kernels;
-use crate::attention::{CacheKernels, Strided};
-use crate::scalar::half;
-use zerocopy::little_endian::U16;
+use crate::attention::{RUN, Strided, Weights};
 
 /// √(2/π), of the approximation of GELU with a hyperbolic tangent.
 pub(crate) const SQRT_2_OVER_PI: f32 = 0.797_884_6;
@@ -71,34 +69,22 @@ pub(crate) fn exp_sum(x: &mut [f32], max: f32) -> f32 {
         .sum()
 }
 
-pub(crate) const CACHE_F32: CacheKernels<f32> = CacheKernels {
-    scores: |query, rows, out| scores(query, rows, out, |x| x),
-    add_weighted: |weights, rows, out| add_weighted(weights, rows, out, |x| x),
-};
-
-pub(crate) const CACHE_F16: CacheKernels<u16> = CacheKernels {
-    scores: |query, rows, out| scores(query, rows, out, |x| half(U16::new(x))),
-    add_weighted: |weights, rows, out| {
-        add_weighted(weights, rows, out, |x| half(U16::new(x)));
-    },
-};
-
-fn scores<T: Copy>(query: &[f32], rows: Strided<'_, T>, out: &mut [f32], widen: impl Fn(T) -> f32) {
-    for (p, out) in out.iter_mut().enumerate() {
-        let row = rows.row(p, query.len());
-        *out = query.iter().zip(row).map(|(query, key)| query * widen(*key)).sum();
+pub(crate) fn transpose(rows: Strided<'_>, count: usize, out: &mut [f32]) {
+    let elems = out.len() / RUN;
+    for p in 0..count {
+        let row = rows.row(p, elems).iter();
+        out.chunks_exact_mut(RUN).zip(row).for_each(|(out, x)| out[p] = *x);
     }
 }
 
-fn add_weighted<T: Copy>(
-    weights: &[f32],
-    rows: Strided<'_, T>,
-    out: &mut [f32],
-    widen: impl Fn(T) -> f32,
-) {
-    for (p, weight) in weights.iter().enumerate() {
-        let row = rows.row(p, out.len());
-        out.iter_mut().zip(row).for_each(|(out, value)| *out += weight * widen(*value));
+pub(crate) fn add_weighted(weights: Weights<'_>, rows: Strided<'_>, out: &mut [f32]) {
+    let queries = weights.data.rows();
+    let len = out.len() / queries.len();
+    for (query, out) in queries.zip(out.chunks_exact_mut(len)) {
+        for p in weights.rows.clone() {
+            let row = rows.row(p, len);
+            out.iter_mut().zip(row).for_each(|(out, x)| *out += query[p] * x);
+        }
     }
 }
 

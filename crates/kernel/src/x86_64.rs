@@ -1,5 +1,6 @@
 //! The instruction sets of x86-64 processors, and which of them this one has.
 
+mod attention;
 pub(crate) mod avx2;
 mod avx512;
 mod float;

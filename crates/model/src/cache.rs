@@ -77,16 +77,14 @@ pub struct KvCache {
 #[derive(Debug, Clone)]
 enum Rows {
     F32(Vec<f32>),
-    F16(Vec<u16>),
-    Q8_0(Vec<u8>),
+    Packed(CacheType, Vec<u8>),
 }
 
 impl Rows {
     fn zeros(of: CacheType, elems: usize) -> Self {
         match of {
             CacheType::F32 => Self::F32(vec![0.0; elems]),
-            CacheType::F16 => Self::F16(vec![0; elems]),
-            CacheType::Q8_0 => Self::Q8_0(vec![0; of.bytes(elems)]),
+            CacheType::F16 | CacheType::Q8_0 => Self::Packed(of, vec![0; of.bytes(elems)]),
         }
     }
 
@@ -98,27 +96,21 @@ impl Rows {
         values: &[f32],
     ) -> Result<(), EncodeError> {
         match self {
-            Self::F32(rows) => rows[start..][..values.len()].copy_from_slice(values),
-            Self::F16(rows) => {
-                let mut bytes = vec![0; CacheType::F16.bytes(values.len())];
-                kernels.encode(DType::F16, values, &mut bytes)?;
-                for (row, bytes) in rows[start..].iter_mut().zip(bytes.as_chunks().0) {
-                    *row = u16::from_le_bytes(*bytes);
-                }
+            Self::F32(rows) => {
+                rows[start..][..values.len()].copy_from_slice(values);
+                Ok(())
             }
-            Self::Q8_0(rows) => {
-                let (start, len) = [start, values.len()].map(|n| CacheType::Q8_0.bytes(n)).into();
-                kernels.encode(DType::Q8_0, values, &mut rows[start..][..len])?;
+            Self::Packed(of, rows) => {
+                let rows = &mut rows[of.bytes(start)..][..of.bytes(values.len())];
+                kernels.encode(of.dtype(), values, rows)
             }
         }
-        Ok(())
     }
 
     fn from(&self, start: usize) -> CacheRows<'_> {
         match self {
             Self::F32(rows) => CacheRows::F32(&rows[start..]),
-            Self::F16(rows) => CacheRows::F16(&rows[start..]),
-            Self::Q8_0(rows) => CacheRows::Q8_0(&rows[CacheType::Q8_0.bytes(start)..]),
+            Self::Packed(of, rows) => CacheRows::Packed(of.dtype(), &rows[of.bytes(start)..]),
         }
     }
 }
@@ -245,11 +237,9 @@ mod tests {
             let mut found = [0.0; 32];
             match cache.keys(0, (32, 1)) {
                 CacheRows::F32(rows) => found.copy_from_slice(&rows[..32]),
-                CacheRows::F16(rows) => {
-                    let bytes: Vec<u8> = rows[..32].iter().flat_map(|x| x.to_le_bytes()).collect();
-                    DType::F16.decode(&bytes, &mut found).unwrap();
+                CacheRows::Packed(dtype, bytes) => {
+                    dtype.decode(&bytes[..of.bytes(32)], &mut found).unwrap();
                 }
-                CacheRows::Q8_0(bytes) => DType::Q8_0.decode(&bytes[..34], &mut found).unwrap(),
             }
             let off = found.iter().zip(&row[32..]).map(|(a, b)| (a - b).abs());
             let off = off.fold(0.0, f32::max);

@@ -3,9 +3,8 @@
 //! Every function here is safe and compiled for the same features, so that they inline into each
 //! other; the table is handed out by `x86_64::detected` alone.
 
+mod attention;
 mod bf16;
-mod cache;
-mod cache_q8_0;
 mod exp;
 mod f16;
 mod f32;
@@ -49,9 +48,8 @@ pub(crate) const AVX2: Kernels = Kernels {
     exp_sum: exp::exp_sum,
     silu: exp::silu,
     gelu_tanh: exp::gelu_tanh,
-    cache_f32: cache::F32,
-    cache_f16: cache::F16,
-    cache_q8_0: cache_q8_0::Q8_0,
+    transpose: attention::transpose,
+    add_weighted: attention::add_weighted,
     ..SCALAR
 };
 

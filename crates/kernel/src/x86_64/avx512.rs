@@ -1,5 +1,6 @@
 //! Kernels for AVX-512 with VNNI: the table for AVX2 with sixteen lanes where these pay.
 
+mod attention;
 mod float;
 mod integer;
 mod lanes;
@@ -22,5 +23,7 @@ pub(crate) const AVX512: Kernels = Kernels {
     ],
     integers: integer_types!(integer_kernels),
     multiply_panel: panel::multiply_panel,
+    transpose: attention::transpose,
+    add_weighted: attention::add_weighted,
     ..AVX2
 };

@@ -23,6 +23,7 @@ pub(super) trait Vector: Copy {
     const TOKENS: usize;
 
     unsafe fn zero() -> Self;
+    unsafe fn splat(value: f32) -> Self;
     /// `LEN` elements, wherever they lie.
     unsafe fn load(values: *const f32) -> Self;
     /// `self * factor + term`, rounded once.

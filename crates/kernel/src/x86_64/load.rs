@@ -69,24 +69,6 @@ pub(super) fn bytes16(bytes: &[u8; 16]) -> __m128i {
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn u16x8(values: &[u16; 8]) -> __m128i {
-    // SAFETY: the array is the 16 bytes that are read.
-    unsafe { _mm_loadu_si128(values.as_ptr().cast()) }
-}
-
-/// 32 signed bytes in two halves.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn i8x32(values: &[i8; 32]) -> [__m128i; 2] {
-    // SAFETY: the array is the 32 bytes of which each load reads a half.
-    unsafe {
-        let start = values.as_ptr().cast::<__m128i>();
-        [_mm_loadu_si128(start), _mm_loadu_si128(start.add(1))]
-    }
-}
-
 /// Sixteen pairs in two halves.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -6,8 +6,12 @@ use super::scratch::Scratch;
 use crate::observe::{Point, Watch};
 use crate::ops::{Rope, Rotation};
 use crate::weights::{Layer, Qkv};
-use crate::{ModelError, Operation};
+use crate::{KvCache, ModelError, Operation};
 use apr_kernel::Attention;
+
+/// Tokens that read keys and values together, at most: what belongs to them stays in the second
+/// cache.
+const MAX_TASK_TOKENS: usize = 16;
 
 /// The rotations of a batch, one per token; none where positions are not rotary.
 pub(super) struct Rotations {
@@ -87,32 +91,70 @@ impl Decoder {
     /// the layer sees.
     fn attend(&self, layer: usize, rows: &Rows<'_, '_>, query: &[f32], out: &mut [f32]) {
         let _timer = self.profile.time(Operation::Attention);
-        let (heads, kv_heads, head_dim) =
-            (self.config.heads, self.config.kv_heads, self.config.head_dim);
-        let heads_per_kv = heads / kv_heads;
-        // Heads that share keys and values read them together, if that leaves no thread idle.
-        let groups = query.len() / (heads_per_kv * head_dim);
+        let width = self.config.heads * self.config.head_dim;
+        let (tokens, heads) = self.attention_task(query.len() / width);
+        let len = if tokens > 1 { tokens * width } else { heads * self.config.head_dim };
+        self.pool.for_each_chunk(out, len, |task, out| {
+            let (start, end) = (task * len, task * len + out.len());
+            let first_seen = |position| self.first_seen(layer, position);
+            for tokens in rows.together(start / width..end.div_ceil(width), first_seen) {
+                let elems = start.max(tokens.start * width)..end.min(tokens.end * width);
+                let head = elems.start % width / self.config.head_dim;
+                let out = &mut out[elems.start - start..elems.end - start];
+                self.attend_together(
+                    (layer, head, heads),
+                    rows.place(tokens.start),
+                    &query[elems],
+                    out,
+                );
+            }
+        });
+    }
+
+    /// What one task is of so many tokens: how many of them, and how many heads go together. A
+    /// task of one token is these heads alone, one of several has all heads.
+    fn attention_task(&self, tokens: usize) -> (usize, usize) {
+        let heads_per_kv = self.config.heads / self.config.kv_heads;
         let (threads, enough) = (self.pool.threads(), 4 * self.pool.threads());
-        let together =
-            if groups.is_multiple_of(threads) || groups >= enough { heads_per_kv } else { 1 };
-        let scale = 1.0 / self.config.query_scale.sqrt();
-        let window = self.config.window_of(layer).unwrap_or(usize::MAX);
-        let chunk = together * head_dim;
-        self.pool.for_each_chunk(out, chunk, |task, out| {
-            let (token, head) = (task * together / heads, task * together % heads);
-            let (cache, position) = rows.place(token);
-            let first = (position + 1).saturating_sub(window);
-            let at = (head / heads_per_kv * head_dim, first);
+        let together = (tokens / enough).clamp(1, MAX_TASK_TOKENS);
+        // Heads that share keys and values read them together, if that leaves no thread idle.
+        let groups = tokens * self.config.kv_heads;
+        let shared = together > 1 || groups.is_multiple_of(threads) || groups >= enough;
+        (together, if shared { heads_per_kv } else { 1 })
+    }
+
+    /// Attention of tokens that follow one another, from `position` on, and see the same first
+    /// position: of all their heads, or of some of one token's, from number `head` on.
+    fn attend_together(
+        &self,
+        (layer, head, heads): (usize, usize, usize),
+        (cache, position): (&KvCache, usize),
+        query: &[f32],
+        out: &mut [f32],
+    ) {
+        let head_dim = self.config.head_dim;
+        let width = self.config.heads * head_dim;
+        let first = self.first_seen(layer, position);
+        for start in (0..out.len().min(width)).step_by(heads * head_dim) {
+            let kv_head = (head + start / head_dim) * self.config.kv_heads / self.config.heads;
             let attention = Attention {
                 head_dim,
+                heads,
+                token_stride: width,
                 positions: position + 1 - first,
-                keys: cache.keys(layer, at),
-                values: cache.values(layer, at),
+                keys: cache.keys(layer, (kv_head * head_dim, first)),
+                values: cache.values(layer, (kv_head * head_dim, first)),
                 stride: self.config.kv_size(),
-                scale,
+                scale: 1.0 / self.config.query_scale.sqrt(),
                 softcap: self.config.attention_softcap,
             };
-            self.kernels.attend(attention, &query[task * chunk..][..chunk], out);
-        });
+            self.kernels.attend(attention, &query[start..], &mut out[start..]);
+        }
+    }
+
+    /// The first position that a token sees.
+    fn first_seen(&self, layer: usize, position: usize) -> usize {
+        let window = self.config.window_of(layer).unwrap_or(usize::MAX);
+        (position + 1).saturating_sub(window)
     }
 }

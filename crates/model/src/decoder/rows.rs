@@ -28,6 +28,22 @@ impl<'a, 'c> Rows<'a, 'c> {
         (cache, cache.len() + row % self.of_each)
     }
 
+    /// These rows in runs of one sequence whose positions have the same `key`.
+    pub(super) fn together<K: PartialEq>(
+        &self,
+        rows: Range<usize>,
+        key: impl Fn(usize) -> K,
+    ) -> impl Iterator<Item = Range<usize>> {
+        let of = move |row| (row / self.of_each, key(self.place(row).1));
+        let mut start = rows.start;
+        std::iter::from_fn(move || {
+            let run =
+                start..(start + 1..rows.end).find(|&row| of(row) != of(start)).unwrap_or(rows.end);
+            start = run.end;
+            (!run.is_empty()).then_some(run)
+        })
+    }
+
     /// Writes the keys and values of all rows, `[rows, kv_size]`, of a layer.
     ///
     /// # Errors

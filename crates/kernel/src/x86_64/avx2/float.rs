@@ -43,6 +43,12 @@ impl Vector for __m256 {
     }
 
     #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller vouches for the CPU.
+        unsafe { _mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
     unsafe fn load(values: *const f32) -> Self {
         // SAFETY: the caller vouches for the elements and for the CPU.
         unsafe { _mm256_loadu_ps(values) }

@@ -6,7 +6,8 @@ use crate::float::FloatOperands;
 use apr_tensor::{BlockBF16, BlockF16, BlockF32};
 use std::arch::x86_64::{
     __m512, _mm256_loadu_si256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
+    _mm512_storeu_ps,
 };
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl")]
@@ -23,6 +24,12 @@ impl Vector for __m512 {
     unsafe fn zero() -> Self {
         // SAFETY: the caller vouches for the CPU.
         unsafe { _mm512_setzero_ps() }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller vouches for the CPU.
+        unsafe { _mm512_set1_ps(value) }
     }
 
     #[inline(always)]

@@ -1,0 +1,18 @@
+//! Rows of a cache, sixteen elements in a vector.
+#![allow(unsafe_code, reason = "code is compiled for instruction sets that must be detected")]
+
+use super::super::attention;
+use crate::attention::{Strided, Weights};
+use std::arch::x86_64::{__m512, __m512i};
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn transpose(rows: Strided<'_>, count: usize, out: &mut [f32]) {
+    // SAFETY: this function is compiled for the instruction set.
+    unsafe { attention::transpose::<__m512i, 16>(rows, count, out) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn add_weighted(weights: Weights<'_>, rows: Strided<'_>, out: &mut [f32]) {
+    // SAFETY: this function is compiled for the instruction set.
+    unsafe { attention::add_weighted::<__m512>(weights, rows, out) }
+}
