@@ -187,6 +187,29 @@ pub(super) unsafe fn multiply_rows<L: Lanes<ROWS>, B: Unpack, const ROWS: usize>
     }
 }
 
+/// Bytes of a run of rows up to which the next run goes to the nearest cache: it has room for two
+/// and the inputs, and lines that meet the same places. More would push out what is read now.
+const NEAR_BYTES: usize = 9 * 1024;
+
+/// What is read after a run of rows.
+#[derive(Clone, Copy)]
+struct Next {
+    /// It may lie past the weights.
+    bytes: *const u8,
+    near: bool,
+}
+
+impl Next {
+    #[inline(always)]
+    fn prefetch(self, offset: usize, len: usize) {
+        if self.near {
+            load::prefetch_lines_near(self.bytes, offset, len);
+        } else {
+            load::prefetch_lines(self.bytes, offset, len);
+        }
+    }
+}
+
 /// Rows that meet inputs from `token` on.
 struct Run<'a, B, const ROWS: usize> {
     /// Those of one row after the other.
@@ -237,7 +260,11 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
         }
         // Rows lie one after the other: the next ones are asked for from end to end, while these
         // are read side by side.
-        let next = self.blocks.as_ptr().wrapping_add(self.blocks.len() * RUN_ROWS / ROWS);
+        let run = self.blocks.len() * RUN_ROWS / ROWS;
+        let next = Next {
+            bytes: self.blocks.as_ptr().wrapping_add(run).cast(),
+            near: run * size_of::<B>() <= NEAR_BYTES,
+        };
         // SAFETY: the caller vouches for the CPU. Row `4 i + r` begins `r` distances behind place
         // `i`, and has `count` blocks; the inputs have as many.
         unsafe {
@@ -253,7 +280,8 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
                 for (parts, x) in parts.iter_mut().zip(x) {
                     *parts = x.get_unchecked(i * B::PARTS..(i + 1) * B::PARTS);
                 }
-                let next = next.wrapping_add(i * ROWS).cast();
+                let next =
+                    Next { bytes: next.bytes.wrapping_add(i * ROWS * size_of::<B>()), ..next };
                 acc = multiply_block::<L, B, ROWS, TOKENS>(&blocks, parts, next, acc);
             }
             acc
@@ -265,7 +293,7 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
 unsafe fn multiply_block<L: Lanes<ROWS>, B: Unpack, const ROWS: usize, const TOKENS: usize>(
     blocks: &[&B; ROWS],
     x: [&[Part]; TOKENS],
-    next: *const u8,
+    next: Next,
     mut acc: [L::Floats; TOKENS],
 ) -> [L::Floats; TOKENS] {
     // SAFETY: the caller vouches for the CPU.
@@ -283,7 +311,7 @@ unsafe fn multiply_block<L: Lanes<ROWS>, B: Unpack, const ROWS: usize, const TOK
                 }
                 // A little at a time, so that nothing waits behind it.
                 let bytes = ROWS * size_of::<B>() / B::PARTS;
-                load::prefetch_lines(next, part * bytes, bytes);
+                next.prefetch(part * bytes, bytes);
                 let place = Place { unit, k };
                 let u = multiply_part::<L, B, ROWS, TOKENS>(&columns, place, &x_part);
                 for ((acc, u), x) in acc.iter_mut().zip(u).zip(x_part) {

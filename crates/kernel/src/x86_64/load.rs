@@ -3,9 +3,10 @@
 #![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
 use std::arch::x86_64::{
-    __m128, __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch,
-    _mm_storeu_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_storeu_ps,
-    _mm256_storeu_si256, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_storeu_ps,
+    __m128, __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_loadu_si128,
+    _mm_prefetch, _mm_storeu_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32,
+    _mm256_storeu_ps, _mm256_storeu_si256, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32,
+    _mm512_storeu_ps,
 };
 
 #[inline]
@@ -127,9 +128,20 @@ pub(super) fn pair_zmm(values: &[i16; 2]) -> __m512i {
 /// cache. They may lie past the weights: a prefetch is a hint that reads nothing and cannot fault.
 #[inline(always)]
 pub(super) fn prefetch_lines(start: *const u8, offset: usize, len: usize) {
+    prefetch::<_MM_HINT_T1>(start, offset, len);
+}
+
+/// As [`prefetch_lines`], for the nearest cache.
+#[inline(always)]
+pub(super) fn prefetch_lines_near(start: *const u8, offset: usize, len: usize) {
+    prefetch::<_MM_HINT_T0>(start, offset, len);
+}
+
+#[inline(always)]
+fn prefetch<const HINT: i32>(start: *const u8, offset: usize, len: usize) {
     for line in (0..len).step_by(64) {
         let address = start.wrapping_add(offset).wrapping_add(line);
         // SAFETY: every x86-64 CPU has SSE.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) };
+        unsafe { _mm_prefetch::<HINT>(address.cast()) };
     }
 }
