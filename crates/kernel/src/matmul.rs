@@ -25,9 +25,9 @@ const TASKS_PER_THREAD: usize = 4;
 /// on the number of threads.
 ///
 /// With weights of a float type all arithmetic is float32. For quantized types that the kernels
-/// know as integers the input is rounded to 16 bits, relative to the largest of each four
-/// elements; integers are multiplied and added exactly, and everything else is float32. Then the
-/// bits of the result do not depend on the number of tokens, nor on the table of kernels.
+/// know as integers the input is rounded to 16 bits, relative to the largest of each eight
+/// elements; integers are multiplied and added exactly, and everything else is float32. The bits of
+/// the result do not depend on the number of tokens, and with integers not on the table of kernels.
 ///
 /// # Errors
 /// When the kernels do not [support](Kernels::supports) the type of the weights, when these are no

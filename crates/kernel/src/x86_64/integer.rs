@@ -187,9 +187,9 @@ pub(super) unsafe fn multiply_rows<L: Lanes<ROWS>, B: Unpack, const ROWS: usize>
     }
 }
 
-/// Bytes of a run of rows up to which the next run goes to the nearest cache: it has room for two
-/// and the inputs, and lines that meet the same places. More would push out what is read now.
-const NEAR_BYTES: usize = 9 * 1024;
+/// Bytes up to which two runs of rows and the inputs stay in the nearest cache together, some of
+/// whose lines share a place. The next run then goes there; else it would push out what is read.
+const NEAR_BYTES: usize = 24 * 1024;
 
 /// What is read after a run of rows.
 #[derive(Clone, Copy)]
@@ -263,7 +263,7 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
         let run = self.blocks.len() * RUN_ROWS / ROWS;
         let next = Next {
             bytes: self.blocks.as_ptr().wrapping_add(run).cast(),
-            near: run * size_of::<B>() <= NEAR_BYTES,
+            near: 2 * run * size_of::<B>() + size_of_val(self.inputs.inputs) <= NEAR_BYTES,
         };
         // SAFETY: the caller vouches for the CPU. Row `4 i + r` begins `r` distances behind place
         // `i`, and has `count` blocks; the inputs have as many.
@@ -303,31 +303,51 @@ unsafe fn multiply_block<L: Lanes<ROWS>, B: Unpack, const ROWS: usize, const TOK
         let offsets = B::lane_offsets::<L, ROWS>(blocks, &head, &scales);
         for unit in 0..B::PARTS / B::UNIT {
             let columns = (head, B::columns::<L, ROWS>(blocks, unit));
-            for k in 0..B::UNIT {
-                let part = unit * B::UNIT + k;
-                let mut x_part = [&x[0][part]; TOKENS];
-                for (x_part, x) in x_part.iter_mut().zip(x) {
-                    *x_part = &x[part];
-                }
-                // A little at a time, so that nothing waits behind it.
-                let bytes = ROWS * size_of::<B>() / B::PARTS;
-                next.prefetch(part * bytes, bytes);
-                let place = Place { unit, k };
-                let u = multiply_part::<L, B, ROWS, TOKENS>(&columns, place, &x_part);
-                for ((acc, u), x) in acc.iter_mut().zip(u).zip(x_part) {
-                    *acc = L::mul_add(u, scales[part], *acc);
-                    let [first, second] = x.sums;
-                    match B::OFFSETS {
-                        0 => {}
-                        1 => {
-                            let sum = L::splat_float(first + second);
-                            *acc = L::mul_add(offsets[0][part], sum, *acc);
+            // Left to a loop, they are counted while the program runs where there is much in it.
+            macro_rules! parts {
+                ($($k:literal)*) => {$(
+                    if $k < B::UNIT {
+                        let part = unit * B::UNIT + $k;
+                        let mut x_part = [&x[0][part]; TOKENS];
+                        for (x_part, x) in x_part.iter_mut().zip(x) {
+                            *x_part = &x[part];
                         }
-                        _ => {
-                            *acc = L::mul_add(offsets[0][part], L::splat_float(first), *acc);
-                            *acc = L::mul_add(offsets[1][part], L::splat_float(second), *acc);
-                        }
+                        // A little at a time, so that nothing waits behind it.
+                        let bytes = ROWS * size_of::<B>() / B::PARTS;
+                        next.prefetch(part * bytes, bytes);
+                        let place = Place { unit, k: $k };
+                        let u = multiply_part::<L, B, ROWS, TOKENS>(&columns, place, &x_part);
+                        let offsets = [offsets[0][part], offsets[1][part]];
+                        acc = add_part::<L, B, ROWS, TOKENS>(acc, u, (scales[part], offsets), &x_part);
                     }
+                )*};
+            }
+            const { assert!(B::UNIT <= 4, "a unit of more parts") };
+            parts!(0 1 2 3);
+        }
+        acc
+    }
+}
+
+/// The sums with those of a part.
+#[inline(always)]
+unsafe fn add_part<L: Lanes<ROWS>, B: Unpack, const ROWS: usize, const TOKENS: usize>(
+    mut acc: [L::Floats; TOKENS],
+    u: [L::Floats; TOKENS],
+    (scale, offsets): (L::Floats, [L::Floats; 2]),
+    x: &[&Part; TOKENS],
+) -> [L::Floats; TOKENS] {
+    // SAFETY: the caller vouches for the CPU.
+    unsafe {
+        for ((acc, u), x) in acc.iter_mut().zip(u).zip(x) {
+            *acc = L::mul_add(u, scale, *acc);
+            let [first, second] = x.sums;
+            match B::OFFSETS {
+                0 => {}
+                1 => *acc = L::mul_add(offsets[0], L::splat_float(first + second), *acc),
+                _ => {
+                    *acc = L::mul_add(offsets[0], L::splat_float(first), *acc);
+                    *acc = L::mul_add(offsets[1], L::splat_float(second), *acc);
                 }
             }
         }

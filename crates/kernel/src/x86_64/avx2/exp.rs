@@ -27,9 +27,11 @@ pub(super) fn exp_sum(x: &mut [f32], max: f32) -> f32 {
         load::store_f32x8(x, values);
         lanes = _mm256_add_ps(lanes, values);
     }
-    let mut values = [0.0; 8];
-    load::store_f32x8(&mut values, exp(_mm256_sub_ps(load::f32x8(&padded(tail)), max)));
-    tail.copy_from_slice(&values[..tail.len()]);
+    if !tail.is_empty() {
+        let mut values = [0.0; 8];
+        load::store_f32x8(&mut values, exp(_mm256_sub_ps(load::f32x8(&padded(tail)), max)));
+        tail.copy_from_slice(&values[..tail.len()]);
+    }
     sum(lanes) + tail.iter().sum::<f32>()
 }
 
@@ -68,9 +70,11 @@ fn map(x: &mut [f32], f: impl Fn(__m256) -> __m256) {
         let values = f(load::f32x8(x));
         load::store_f32x8(x, values);
     }
-    let mut values = [0.0; 8];
-    load::store_f32x8(&mut values, f(load::f32x8(&padded(tail))));
-    tail.copy_from_slice(&values[..tail.len()]);
+    if !tail.is_empty() {
+        let mut values = [0.0; 8];
+        load::store_f32x8(&mut values, f(load::f32x8(&padded(tail))));
+        tail.copy_from_slice(&values[..tail.len()]);
+    }
 }
 
 /// `x / (1 + exp(-u))`.
