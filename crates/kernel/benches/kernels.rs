@@ -99,7 +99,7 @@ fn prefill(bencher: Bencher<'_, '_>, case: (&str, DType, usize)) {
 
 /// Attention of four heads that share keys and values, over 1024 positions of 64 elements:
 /// of one token, and of a prompt's last sixteen.
-#[divan::bench(args = tables().into_iter().flat_map(|table| [(table, 1), (table, 16)]))]
+#[divan::bench(args = tables().flat_map(|table| [(table, 1), (table, 16)]))]
 fn attend(bencher: Bencher<'_, '_>, (table, tokens): (&str, usize)) {
     let kernels = Kernels::named(table).expect("the cases are the tables that there are");
     let (head_dim, heads, positions) = (64, 4, 1024);
