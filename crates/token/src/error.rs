@@ -85,6 +85,14 @@ pub enum TokenError {
         /// The role.
         role: &'static str,
     },
+    /// Ids that are far apart.
+    #[error("tokenizer: the ids of {count} tokens go up to {id}, too far to be written out")]
+    Sparse {
+        /// The largest id.
+        id: u32,
+        /// Number of tokens.
+        count: usize,
+    },
     /// A merge of tokens that are not there.
     #[error("tokenizer: merge {index}, {merge:?}, is not two tokens that make a third")]
     Merge {

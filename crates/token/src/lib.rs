@@ -80,8 +80,17 @@ impl Tokenizer {
     /// The tokenizer as a `tokenizer.json`.
     ///
     /// # Errors
-    /// When the `tokenizers` crate cannot write it.
+    /// When the `tokenizers` crate cannot write it, or would need memory for more than a million
+    /// ids that no token has.
     pub fn to_json(&self) -> Result<String, TokenError> {
+        /// The crate lists every id below the largest one that has no token.
+        const UNUSED: usize = 1 << 20;
+
+        let vocab = self.inner.get_vocab(false);
+        let (id, count) = (vocab.into_values().max().unwrap_or_default(), self.vocab_size());
+        if usize::try_from(id).is_ok_and(|id| id > count.saturating_add(UNUSED)) {
+            return Err(TokenError::Sparse { id, count });
+        }
         guarded(|| self.inner.to_string(false).map_err(TokenError::Load))
     }
 

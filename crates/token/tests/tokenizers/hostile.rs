@@ -102,6 +102,27 @@ fn ids_of_a_published_tokenizer_must_fit_the_embedding() {
     assert!(Vocabulary::from_json(&json.to_string(), 2048, None).is_err());
 }
 
+/// The fuzz target for tokenizers found one: 44 MB for an id of eight digits, and 16 GB for ten.
+#[test]
+fn ids_that_are_far_apart_are_not_written_out() {
+    let json: Value = serde_json::from_str(&read("tests/models/tiny-gpt2/tokenizer.json")).unwrap();
+    for id in [11_111_114, u32::MAX - 1, u32::MAX] {
+        let mut far = json.clone();
+        far["model"]["vocab"]["far"] = json!(id);
+        let words = json!({"type": "WordLevel", "vocab": {"a": 0, "far": id}, "unk_token": "a"});
+        let mut far_words = json.clone();
+        far_words["model"] = words;
+        for json in [far, far_words] {
+            let tokenizer = Tokenizer::from_json(&json.to_string()).unwrap();
+            let error = tokenizer.to_json().unwrap_err().to_string();
+            assert!(error.contains(&format!("go up to {id}")), "{error}");
+        }
+    }
+    let mut near = json;
+    near["model"]["vocab"]["near"] = json!(100_000);
+    Tokenizer::from_json(&near.to_string()).unwrap().to_json().unwrap();
+}
+
 /// What the `tokenizers` crate panics on, when it reads it or when it is used.
 #[test]
 fn tokenizers_that_the_crate_does_not_survive_are_refused() {
