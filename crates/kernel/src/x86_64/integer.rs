@@ -189,7 +189,7 @@ pub(super) unsafe fn multiply_rows<L: Lanes<ROWS>, B: Unpack, const ROWS: usize>
 
 /// Bytes up to which two runs of rows and the inputs stay in the nearest cache together, some of
 /// whose lines share a place. The next run then goes there; else it would push out what is read.
-const NEAR_BYTES: usize = 24 * 1024;
+const NEAR_BYTES: usize = 20 * 1024;
 
 /// What is read after a run of rows.
 #[derive(Clone, Copy)]
