@@ -194,8 +194,15 @@ impl Scratch {
     }
 
     /// A run of positions.
-    fn add_run(&mut self, kernels: &Kernels, attention: &Attention<'_>, run: Range<usize>) {
-        let Attention { head_dim, heads, keys, values, stride, .. } = *attention;
+    fn add_run(&mut self, kernels: &Kernels, attention: &Attention<'_>, run: &Range<usize>) {
+        self.score(kernels, attention, run);
+        self.weigh(kernels, attention, run);
+        self.add_values(kernels, attention, run);
+    }
+
+    /// The products of all queries with all keys of the run.
+    fn score(&mut self, kernels: &Kernels, attention: &Attention<'_>, run: &Range<usize>) {
+        let Attention { head_dim, keys, stride, .. } = *attention;
         let keys = keys.run(kernels, (run.clone(), stride), head_dim, &mut self.rows);
         self.keys.resize(head_dim * RUN, 0.0);
         kernels.transpose(keys, run.len(), &mut self.keys);
@@ -203,14 +210,15 @@ impl Scratch {
         self.weights.resize(self.states.len() * RUN, 0.0);
         let queries = Strided { data: &self.queries, stride: head_dim };
         let keys = Strided { data: &self.keys, stride: RUN };
-        let scores = Weights { data: queries, rows: 0..head_dim };
-        kernels.add_weighted(scores, keys, &mut self.weights);
+        kernels.add_weighted(Weights { data: queries, rows: 0..head_dim }, keys, &mut self.weights);
+    }
 
-        let queries = self.states.iter_mut().zip(self.sums.chunks_exact_mut(head_dim));
-        for (i, ((state, sums), weights)) in
-            queries.zip(self.weights.chunks_exact_mut(RUN)).enumerate()
-        {
-            let weights = &mut weights[..attention.seen(i / heads, &run)];
+    /// Makes weights of the scores that each query sees.
+    fn weigh(&mut self, kernels: &Kernels, attention: &Attention<'_>, run: &Range<usize>) {
+        let sums = self.sums.chunks_exact_mut(attention.head_dim);
+        let queries = self.states.iter_mut().zip(sums).zip(self.weights.chunks_exact_mut(RUN));
+        for (i, ((state, sums), weights)) in queries.enumerate() {
+            let weights = &mut weights[..attention.seen(i / attention.heads, run)];
             if weights.is_empty() {
                 continue;
             }
@@ -220,23 +228,25 @@ impl Scratch {
             }
             state.admit(kernels, weights, sums);
         }
+    }
 
+    /// Adds the weighted values. A few tokens take together the positions that all of them see;
+    /// then each adds its own.
+    fn add_values(&mut self, kernels: &Kernels, attention: &Attention<'_>, run: &Range<usize>) {
+        let Attention { head_dim, heads, values, stride, .. } = *attention;
         let values = values.run(kernels, (run.clone(), stride), head_dim, &mut self.rows);
-        // Several tokens take together the positions that all of them see; each adds its own.
         let together = (QUERIES / heads).max(1);
         let weights = self.weights.chunks(together * heads * RUN);
         let sums = self.sums.chunks_mut(together * heads * head_dim);
         for (i, (weights, sums)) in weights.zip(sums).enumerate() {
-            let shared = attention.seen(i * together, &run);
+            let first = i * together;
+            let shared = attention.seen(first, run);
             let of = |data, rows| Weights { data: Strided { data, stride: RUN }, rows };
             kernels.add_weighted(of(weights, 0..shared), values, sums);
             let tokens = weights.chunks(heads * RUN).zip(sums.chunks_mut(heads * head_dim));
-            for (token, (weights, sums)) in (i * together..).zip(tokens) {
-                kernels.add_weighted(
-                    of(weights, shared..attention.seen(token, &run)),
-                    values,
-                    sums,
-                );
+            for (token, (weights, sums)) in (first..).zip(tokens) {
+                let own = of(weights, shared..attention.seen(token, run));
+                kernels.add_weighted(own, values, sums);
             }
         }
     }
@@ -268,7 +278,7 @@ impl Kernels {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.begin(&attention, queries);
             for start in (0..positions).step_by(RUN) {
-                scratch.add_run(self, &attention, start..positions.min(start + RUN));
+                scratch.add_run(self, &attention, &(start..positions.min(start + RUN)));
             }
             scratch.finish(&attention, out);
         });
