@@ -17,9 +17,8 @@ use std::ops::Range;
 const TASK_BYTES: usize = 16 * 1024;
 /// Tasks per thread, so that a thread that is late does not hold up the others.
 const TASKS_PER_THREAD: usize = 4;
-/// The same where reading the weights is what takes time: a task begins with rows that nobody has
-/// asked for beforehand, so that fewer and longer ones wait less.
-const READING_TASKS_PER_THREAD: usize = 2;
+/// The same where reading the weights is what takes time.
+const READING_TASKS_PER_THREAD: usize = 8;
 
 /// `output[t, r] = sum over k of input[t, k] * weights[r, k]`.
 ///
@@ -103,9 +102,11 @@ fn run(
     (input, parts): (&[f32], &[Part]),
 ) {
     let mut tasks: Vec<(Operands<'_>, ColumnsMut<'_>)> = Vec::new();
+    let bytes: usize = products.iter().map(|product| product.weights.layout().byte_len()).sum();
+    let split = Split { threads: pool.threads(), bytes };
     for Product { weights, output } in products.iter_mut().filter(|p| !p.output.is_empty()) {
         let operands = Operands::of(kernels, *weights, (input, parts));
-        let width = operands.task_width(pool.threads());
+        let width = operands.task_width(split);
         let columns = ColumnsMut::split(output, weights.layout().row_count(), width);
         tasks.extend(columns.into_iter().map(|columns| (operands, columns)));
     }
@@ -144,10 +145,10 @@ impl<'a> Operands<'a> {
     }
 
     /// Rows of weights per task.
-    fn task_width(&self, threads: usize) -> usize {
+    fn task_width(&self, split: Split) -> usize {
         match self {
-            Self::Integer(product) => product.task_width(threads),
-            Self::Float(product) => product.task_width(threads),
+            Self::Integer(product) => product.task_width(split),
+            Self::Float(product) => product.task_width(split),
         }
     }
 }
@@ -169,10 +170,20 @@ fn check_lengths(rows: usize, cols: usize, input: usize, output: usize) -> Resul
     Ok(())
 }
 
-/// Rows per task without panels: enough to be worth the task.
-fn task_rows(weights: TensorView<'_>, rows: usize, threads: usize) -> usize {
-    let least = TASK_BYTES.div_ceil(weights.layout().row_bytes());
-    rows.div_ceil(threads * READING_TASKS_PER_THREAD).max(least)
+/// What is split into tasks: products together.
+#[derive(Clone, Copy)]
+struct Split {
+    threads: usize,
+    /// Of all weights.
+    bytes: usize,
+}
+
+impl Split {
+    /// Rows per task without panels: as many bytes in each task, enough to be worth it.
+    fn task_rows(self, weights: TensorView<'_>) -> usize {
+        let bytes = self.bytes.div_ceil(self.threads * READING_TASKS_PER_THREAD).max(TASK_BYTES);
+        bytes.div_ceil(weights.layout().row_bytes())
+    }
 }
 
 /// The bytes of each of these rows.

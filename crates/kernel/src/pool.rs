@@ -8,6 +8,7 @@ use crate::KernelError;
 use std::any::Any;
 use std::cell::Cell;
 use std::io;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -39,12 +40,12 @@ impl Pool {
     /// refuses threads, the pool has fewer, as [`threads`](Self::threads) tells.
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        let shared = Arc::new(Shared::new(threads > processors().len().max(1)));
+        let shared = Arc::new(Shared::new(threads));
         let workers = (1..threads)
             .map_while(|i| {
                 let shared = Arc::clone(&shared);
                 let name = format!("apr-kernel-{i}");
-                thread::Builder::new().name(name).spawn(move || shared.work_until_closed()).ok()
+                thread::Builder::new().name(name).spawn(move || shared.work_until_closed(i)).ok()
             })
             .collect();
         Self { shared, workers, turn: Mutex::new(()) }
@@ -77,7 +78,8 @@ impl Pool {
     }
 
     /// Calls `task(0)` to `task(tasks - 1)`, each once, on this thread and the others; returns
-    /// when all are done.
+    /// when all are done. Each thread begins with a share of its own, tasks that follow one
+    /// another, and takes those of the others afterwards.
     ///
     /// # Panics
     /// When a task panics: with its payload, after the tasks that had begun; others may be left
@@ -95,7 +97,7 @@ impl Pool {
         let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
         self.shared.publish(Job { task, tasks });
         AT_WORK.set(true);
-        self.shared.work();
+        self.shared.work(0);
         AT_WORK.set(false);
         let panic = self.shared.finish();
         drop(turn);
@@ -116,13 +118,14 @@ impl Pool {
         f: impl Fn(usize, &mut [T]) + Sync,
     ) {
         assert!(chunk_len > 0, "chunks of no elements");
-        let count = data.len().div_ceil(chunk_len);
-        let chunks = Mutex::new(data.chunks_mut(chunk_len).enumerate());
-        self.run(count, &|_| {
-            let next = lock(&chunks).next();
-            if let Some((i, chunk)) = next {
-                f(i, chunk);
-            }
+        let (len, start) = (data.len(), Start(data.as_mut_ptr()));
+        self.run(len.div_ceil(chunk_len), &|i| {
+            let first = i * chunk_len;
+            let count = chunk_len.min(len - first);
+            // SAFETY: there are as many tasks as chunks, so that `first` is within `data`, which is
+            // borrowed until `run` returns. Each number is called once, and chunks of different
+            // numbers have no element in common.
+            f(i, unsafe { std::slice::from_raw_parts_mut(start.get().add(first), count) });
         });
     }
 }
@@ -144,6 +147,19 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+/// Where elements begin that several threads have parts of.
+struct Start<T>(*mut T);
+
+impl<T> Start<T> {
+    fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
+// SAFETY: this gives away the place alone. Those that make elements of it hand each to one thread,
+// as `T: Send` allows.
+unsafe impl<T: Send> Sync for Start<T> {}
+
 #[derive(Clone, Copy)]
 struct Job {
     task: &'static (dyn Fn(usize) + Sync),
@@ -161,7 +177,8 @@ struct Apart<T>(T);
 /// workers look at: it changes after a job is published and when the pool closes.
 struct Shared {
     job: Apart<RwLock<Option<Job>>>,
-    next: Apart<AtomicUsize>,
+    /// The next task of each thread's share.
+    shares: Vec<Apart<AtomicUsize>>,
     announced: Apart<AtomicUsize>,
     sleepers: AtomicUsize,
     closed: AtomicBool,
@@ -173,23 +190,25 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(crowded: bool) -> Self {
+    fn new(threads: usize) -> Self {
         Self {
             job: Apart::default(),
-            next: Apart::default(),
+            shares: (0..threads.max(1)).map(|_| Apart::default()).collect(),
             announced: Apart::default(),
             sleepers: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             bed: Mutex::new(()),
             alarm: Condvar::new(),
             panic: Mutex::new(None),
-            crowded,
+            crowded: threads > processors().len().max(1),
         }
     }
 
     fn publish(&self, job: Job) {
         let mut slot = self.job.0.write().unwrap_or_else(PoisonError::into_inner);
-        self.next.0.store(0, Ordering::Relaxed);
+        for (thread, next) in self.shares.iter().enumerate() {
+            next.0.store(self.share(thread, job.tasks).start, Ordering::Relaxed);
+        }
         *slot = Some(job);
         drop(slot);
         self.announce();
@@ -207,7 +226,14 @@ impl Shared {
         }
     }
 
-    fn work_until_closed(&self) {
+    /// The tasks that a thread begins with.
+    fn share(&self, thread: usize, tasks: usize) -> Range<usize> {
+        let (of_each, more) = (tasks / self.shares.len(), tasks % self.shares.len());
+        let start = |thread| thread * of_each + more.min(thread);
+        start(thread)..start(thread + 1)
+    }
+
+    fn work_until_closed(&self, thread: usize) {
         AT_WORK.set(true);
         let mut seen = 0;
         loop {
@@ -215,7 +241,7 @@ impl Shared {
             if self.closed.load(Ordering::SeqCst) {
                 return;
             }
-            self.work();
+            self.work(thread);
         }
     }
 
@@ -237,18 +263,22 @@ impl Shared {
         count
     }
 
-    /// Does tasks of the job, if there is one, until all are taken. Does not unwind.
-    fn work(&self) {
+    /// Does tasks of the job, if there is one, until all are taken: those of this thread's share,
+    /// then the others'. Does not unwind.
+    fn work(&self, thread: usize) {
         let job = self.job.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(Job { task, tasks }) = *job else { return };
-        loop {
-            let index = self.next.0.fetch_add(1, Ordering::Relaxed);
-            if index >= tasks {
-                return;
-            }
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(index))) {
-                self.next.0.store(tasks, Ordering::Relaxed);
-                self.keep_first(payload);
+        for owner in (thread..self.shares.len()).chain(0..thread) {
+            let end = self.share(owner, tasks).end;
+            loop {
+                let index = self.shares[owner].0.fetch_add(1, Ordering::Relaxed);
+                if index >= end {
+                    break;
+                }
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(index))) {
+                    self.shares.iter().for_each(|next| next.0.store(tasks, Ordering::Relaxed));
+                    self.keep_first(payload);
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 //! from decoded panels else.
 
 use super::columns::ColumnsMut;
-use super::{TASKS_PER_THREAD, task_rows};
+use super::{Split, TASKS_PER_THREAD};
 use crate::Kernels;
 use crate::float::{FEW_TOKENS, FloatOperands, PANEL_COLS};
 use crate::kernels::Rows;
@@ -45,12 +45,12 @@ impl Product<'_> {
     }
 
     /// Rows of weights per task.
-    pub(super) fn task_width(&self, threads: usize) -> usize {
+    pub(super) fn task_width(&self, split: Split) -> usize {
         let rows = self.weights.layout().row_count();
         if self.tokens() <= FEW_TOKENS {
-            return task_rows(self.weights, rows, threads).next_multiple_of(TILE_ROWS);
+            return split.task_rows(self.weights).next_multiple_of(TILE_ROWS);
         }
-        rows.div_ceil(threads * TASKS_PER_THREAD).next_multiple_of(TILE_ROWS).min(BLOCK_ROWS)
+        rows.div_ceil(split.threads * TASKS_PER_THREAD).next_multiple_of(TILE_ROWS).min(BLOCK_ROWS)
     }
 
     /// Computes the outputs of some rows of weights.

@@ -3,7 +3,7 @@
 //! while all tokens pass.
 
 use super::columns::ColumnsMut;
-use super::{rows, task_rows};
+use super::{Split, rows};
 use crate::activations::{PART, Part};
 use crate::integer::{PANEL_ROWS, PanelPart, RUN_ROWS, RunInputs};
 use crate::kernels::Packed;
@@ -64,13 +64,12 @@ pub(super) struct Product<'a> {
 
 impl Product<'_> {
     /// Rows of weights per task.
-    pub(super) fn task_width(&self, threads: usize) -> usize {
-        let rows = self.weights.layout().row_count();
+    pub(super) fn task_width(&self, split: Split) -> usize {
         match self.tokens {
             tokens if tokens <= self.packed.few() => {
-                task_rows(self.weights, rows, threads).next_multiple_of(RUN_ROWS)
+                split.task_rows(self.weights).next_multiple_of(RUN_ROWS)
             }
-            ..FEW_TOKENS => task_rows(self.weights, rows, threads).next_multiple_of(PANEL_ROWS),
+            ..FEW_TOKENS => split.task_rows(self.weights).next_multiple_of(PANEL_ROWS),
             // Tasks of one panel where many tokens make them long, so that threads finish alike.
             _ => PANEL_ROWS,
         }
