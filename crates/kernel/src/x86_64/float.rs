@@ -43,8 +43,6 @@ pub(super) trait Widen<V>: Block {
 
 /// Rows of a tile.
 const ROWS: usize = 4;
-/// Rows of a tile for a single token.
-const MORE_ROWS: usize = 8;
 /// Bytes of the largest vector.
 const VECTOR_BYTES: usize = LANES * size_of::<f32>();
 
@@ -60,8 +58,7 @@ pub(super) unsafe fn multiply<V: Vector, W: Widen<V>>(
     operands.check(size_of::<W>(), sums);
     let (rows, tokens) = (operands.rows, operands.tokens);
     let block = match tokens {
-        1 => MORE_ROWS,
-        2..=FEW_TOKENS => ROWS,
+        ..=FEW_TOKENS => ROWS,
         _ => rows.max(1),
     };
     for start in (0..rows).step_by(block) {
@@ -92,7 +89,6 @@ unsafe fn multiply_strip<V: Vector, W: Widen<V>>(strip: &Strip<'_>, sums: &mut [
     // SAFETY: as the caller vouches; a strip has at least these tokens.
     unsafe {
         match (tokens - strip.token).min(V::TOKENS) {
-            1 if tokens == 1 => strip.multiply::<V, W, MORE_ROWS, 1>(sums),
             1 => strip.multiply::<V, W, ROWS, 1>(sums),
             2 => strip.multiply::<V, W, ROWS, 2>(sums),
             3 => strip.multiply::<V, W, ROWS, 3>(sums),
@@ -185,8 +181,8 @@ impl<const ROWS: usize, const TOKENS: usize> Tile<ROWS, TOKENS> {
                 let mut k = first;
                 while k + V::LEN <= self.cols {
                     accumulate::<V, W, ROWS, TOKENS>(&mut acc, self.weights, self.inputs, k);
-                    let ahead = k * ROWS * size_of::<W>();
-                    load::prefetch_lines(self.ahead, ahead, V::LEN * ROWS * size_of::<W>());
+                    let offset = load::FAR_BYTES + k * ROWS * size_of::<W>();
+                    load::prefetch_lines(self.ahead, offset, V::LEN * ROWS * size_of::<W>());
                     k += LANES;
                 }
                 if k < self.cols {

@@ -192,11 +192,6 @@ pub(super) unsafe fn multiply_rows<L: Lanes<ROWS>, B: Unpack, const ROWS: usize>
 /// read.
 const NEAR_BYTES: usize = 20 * 1024;
 
-/// How far behind the next run of rows the second cache is asked for: memory takes longer to answer
-/// than a short run takes to be multiplied. Twice as far is no better, and more of it is asked for
-/// in vain where a thread's rows end.
-const FAR_BYTES: usize = 4096;
-
 /// What is read after a run of rows.
 #[derive(Clone, Copy)]
 struct Next {
@@ -208,7 +203,7 @@ struct Next {
 impl Next {
     #[inline(always)]
     fn prefetch(self, offset: usize, len: usize) {
-        load::prefetch_lines(self.bytes, offset + FAR_BYTES, len);
+        load::prefetch_lines(self.bytes, offset + load::FAR_BYTES, len);
         if self.near {
             load::prefetch_lines_near(self.bytes, offset, len);
         }

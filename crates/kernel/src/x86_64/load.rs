@@ -124,6 +124,11 @@ pub(super) fn pair_zmm(values: &[i16; 2]) -> __m512i {
     _mm512_set1_epi32(pair_bits(values))
 }
 
+/// How far behind the next rows the second cache is asked for weights: memory takes longer to answer
+/// than a few rows take to be multiplied. Twice as far is no better, and more of it is asked for in
+/// vain where a thread's rows end.
+pub(super) const FAR_BYTES: usize = 4096;
+
 /// Asks for the cache lines of `len` bytes that begin `offset` bytes after a place, for the second
 /// cache. They may lie past the weights: a prefetch is a hint that reads nothing and cannot fault.
 #[inline(always)]
