@@ -25,7 +25,6 @@ use super::load;
 use crate::activations::{FOURS, Part};
 use crate::integer::{Integers, MAX_PARTS, PANEL_ROWS, PanelPart, RUN_ROWS, RunInputs};
 use crate::scalar::blocks;
-use std::hint::black_box;
 
 /// How a type becomes 16-bit integers whose lanes are rows.
 pub(super) trait Unpack: Integers {
@@ -251,12 +250,13 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
         let count = self.blocks.len() / ROWS;
         assert!(self.blocks.len() == count * ROWS, "rows of different lengths");
         assert!(x.iter().all(|x| x.len() == count * B::PARTS), "inputs of another length");
-        // Places and a distance that the compiler knows nothing of: it would keep as many places
-        // as there are rows, for which there are not the registers.
-        let distance = black_box(count * size_of::<B>());
+        // A place for every four rows, and distances, that the compiler knows nothing of: it would
+        // keep a place for each row, for which there are not the registers.
+        let distance = load::hidden(count * size_of::<B>());
+        let thrice = load::hidden(3 * distance);
         let mut fours = [self.blocks.as_ptr(); ROWS];
         for (i, four) in fours[..ROWS / 4].iter_mut().enumerate() {
-            *four = black_box(four.wrapping_add(4 * i * count));
+            *four = four.wrapping_byte_add(4 * i * distance);
         }
         // Rows lie one after the other: the next ones are asked for from end to end, while these
         // are read side by side.
@@ -265,16 +265,18 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
             bytes: self.blocks.as_ptr().wrapping_add(run).cast(),
             near: 2 * run * size_of::<B>() + size_of_val(self.inputs.inputs) <= NEAR_BYTES,
         };
-        // SAFETY: the caller vouches for the CPU. Row `4 i + r` begins `r` distances behind place
-        // `i`, and has `count` blocks; the inputs have as many.
+        // SAFETY: the caller vouches for the CPU. Row `4 j + r` begins `r` distances behind place
+        // `j`, and has `count` blocks; the inputs have as many.
         unsafe {
             let mut acc = [L::zero_floats(); TOKENS];
             for i in 0..count {
                 let mut blocks = [&self.blocks[0]; ROWS];
-                for (four, blocks) in fours.iter().zip(blocks.as_chunks_mut::<4>().0) {
-                    for (r, block) in blocks.iter_mut().enumerate() {
-                        *block = &*four.wrapping_byte_add(r * distance).add(i);
+                for (four, blocks) in fours.iter_mut().zip(blocks.as_chunks_mut::<4>().0) {
+                    let first = four.with_addr(load::hidden(four.addr()));
+                    for (block, offset) in blocks.iter_mut().zip([0, distance, 2 * distance, thrice]) {
+                        *block = &*first.wrapping_byte_add(offset);
                     }
+                    *four = first.wrapping_add(1);
                 }
                 let mut parts: [&[Part]; TOKENS] = [&[]; TOKENS];
                 for (parts, x) in parts.iter_mut().zip(x) {

@@ -2,6 +2,7 @@
 //! that each one is in bounds by its type; none of them needs alignment.
 #![allow(unsafe_code, reason = "the intrinsics for memory take pointers")]
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m128, __m128i, __m256, __m256i, __m512, __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_loadu_si128,
     _mm_prefetch, _mm_storeu_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32,
@@ -122,6 +123,14 @@ pub(super) fn pairs_zmm(values: &[[i16; 2]; 16]) -> __m512i {
 #[target_feature(enable = "avx512f")]
 pub(super) fn pair_zmm(values: &[i16; 2]) -> __m512i {
     _mm512_set1_epi32(pair_bits(values))
+}
+
+/// The same number, of which the compiler knows nothing.
+#[inline(always)]
+pub(super) fn hidden(mut value: usize) -> usize {
+    // SAFETY: there are no instructions, only a register that they could have changed.
+    unsafe { asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
 }
 
 /// How far behind the next rows the second cache is asked for weights: memory takes longer to answer
