@@ -41,6 +41,7 @@ fn multiply<const TOKENS: usize>(
     token: usize,
     sums: &mut [[f32; PANEL_ROWS]],
 ) {
+    let Some(sums) = sums.first_chunk_mut::<TOKENS>() else { unreachable!("as many as inputs") };
     let mut acc = [[_mm512_setzero_ps(); VECTORS]; TOKENS];
     for (acc, sums) in acc.iter_mut().zip(sums.iter()) {
         *acc = vectors(sums);
