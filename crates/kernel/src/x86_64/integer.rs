@@ -175,10 +175,13 @@ pub(super) unsafe fn multiply_rows<L: Lanes<ROWS>, B: Unpack, const ROWS: usize>
         while token < sums.len() {
             let run = Run::<B, ROWS> { blocks: rows, inputs, token };
             let sums = &mut sums[token..];
+            // As even as can be: four together cost little more than two apart.
+            let count = sums.len().div_ceil(sums.len().div_ceil(L::INPUTS));
             // SAFETY: the caller vouches for the CPU.
             token += unsafe {
-                match sums.len() {
+                match count {
                     1 | 2 => run.multiply::<L, 1>(sums, first),
+                    5.. if L::INPUTS == 6 => run.multiply::<L, 6>(sums, first),
                     _ => run.multiply::<L, 4>(sums, first),
                 }
             };

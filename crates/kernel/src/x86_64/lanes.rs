@@ -14,6 +14,8 @@ use zerocopy::little_endian::U16;
 pub(super) trait Lanes<const ROWS: usize>: Copy {
     /// As many numbers in single precision.
     type Floats: Copy;
+    /// Inputs that meet packed rows at a time, at most: their sums stay in registers. 4 or 6.
+    const INPUTS: usize;
 
     unsafe fn zero() -> Self;
     unsafe fn splat(value: i32) -> Self;

@@ -25,6 +25,7 @@ unsafe fn count(count: usize) -> __m128i {
 
 impl Lanes<8> for __m256i {
     type Floats = __m256;
+    const INPUTS: usize = 4;
 
     #[inline(always)]
     unsafe fn zero() -> Self {

@@ -7,7 +7,7 @@ use std::arch::x86_64::__m512i;
 
 /// The functions of this instruction set.
 pub(super) const fn integer_kernels<B: Unpack>() -> IntegerKernels {
-    IntegerKernels { rows: multiply_rows::<B>, few: 8, pack: pack::<B>, offsets: B::OFFSETS }
+    IntegerKernels { rows: multiply_rows::<B>, few: 18, pack: pack::<B>, offsets: B::OFFSETS }
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]

@@ -25,6 +25,7 @@ unsafe fn count(count: usize) -> __m128i {
 
 impl Lanes<16> for __m512i {
     type Floats = __m512;
+    const INPUTS: usize = 6;
 
     #[inline(always)]
     unsafe fn zero() -> Self {
