@@ -180,7 +180,8 @@ pub(super) unsafe fn multiply_rows<L: Lanes<ROWS>, B: Unpack, const ROWS: usize>
             // SAFETY: the caller vouches for the CPU.
             token += unsafe {
                 match count {
-                    1 | 2 => run.multiply::<L, 1>(sums, first),
+                    1 => run.multiply::<L, 1>(sums, first),
+                    2 => run.multiply::<L, 2>(sums, first),
                     5.. if L::INPUTS == 6 => run.multiply::<L, 6>(sums, first),
                     _ => run.multiply::<L, 4>(sums, first),
                 }
