@@ -365,6 +365,31 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_disjoint_and_complete() {
+        for threads in 1..5 {
+            let shared = Shared::new(threads);
+            for tasks in 0..20 {
+                let shares = (0..threads).flat_map(|thread| shared.share(thread, tasks));
+                assert!(shares.eq(0..tasks), "{tasks} tasks of {threads} threads");
+            }
+        }
+    }
+
+    /// One thread is kept at the first task, so that another must do all that it began with.
+    #[test]
+    fn a_share_is_finished_by_others() {
+        let (pool, tasks) = (Pool::new(2), 10);
+        let done = AtomicUsize::new(0);
+        pool.run(tasks, &|i| {
+            while i == 0 && done.load(Ordering::SeqCst) < tasks - 1 {
+                thread::yield_now();
+            }
+            done.fetch_add(1, Ordering::SeqCst);
+        });
+        assert_eq!(done.into_inner(), tasks);
+    }
+
+    #[test]
     fn many_short_runs() {
         let pool = Pool::new(2);
         let sum = AtomicUsize::new(0);

@@ -273,11 +273,12 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
         // `j`, and has `count` blocks; the inputs have as many.
         unsafe {
             let mut acc = [L::zero_floats(); TOKENS];
+            let offsets = [0, distance, 2 * distance, thrice];
             for i in 0..count {
                 let mut blocks = [&self.blocks[0]; ROWS];
                 for (four, blocks) in fours.iter_mut().zip(blocks.as_chunks_mut::<4>().0) {
                     let first = four.with_addr(load::hidden(four.addr()));
-                    for (block, offset) in blocks.iter_mut().zip([0, distance, 2 * distance, thrice]) {
+                    for (block, offset) in blocks.iter_mut().zip(offsets) {
                         *block = &*first.wrapping_byte_add(offset);
                     }
                     *four = first.wrapping_add(1);
