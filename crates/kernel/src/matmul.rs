@@ -17,7 +17,8 @@ use std::ops::Range;
 const TASK_BYTES: usize = 16 * 1024;
 /// Tasks per thread, so that a thread that is late does not hold up the others.
 const TASKS_PER_THREAD: usize = 4;
-/// The same where reading the weights is what takes time.
+/// The same where reading the weights is what takes time: a thread's tasks follow one another, so
+/// that what one asks for ahead is what the next one reads, and short ones cost little.
 const READING_TASKS_PER_THREAD: usize = 8;
 
 /// `output[t, r] = sum over k of input[t, k] * weights[r, k]`.
@@ -267,7 +268,7 @@ mod tests {
         let mut random = Xorshift::new(8);
         let pool = Pool::new(2);
         for &(dtype, _) in DESCRIBED {
-            for (cols, tokens) in [(256, 2), (768, 9), (1280, 23)] {
+            for (cols, tokens) in [(256, 2), (512, 6), (768, 9), (1024, 18), (1280, 23)] {
                 let weights = random_weights(&mut random, dtype, 39, cols);
                 let input = random.floats(tokens * cols);
                 let expected = run(Kernels::available()[0], &pool, &weights, &input);

@@ -270,7 +270,8 @@ impl<B: Unpack, const ROWS: usize> Run<'_, B, ROWS> {
             near: 2 * run * size_of::<B>() + size_of_val(self.inputs.inputs) <= NEAR_BYTES,
         };
         // SAFETY: the caller vouches for the CPU. Row `4 j + r` begins `r` distances behind place
-        // `j`, and has `count` blocks; the inputs have as many.
+        // `j`, and has `count` blocks, one of which the place is moved on by each time; the inputs
+        // have as many.
         unsafe {
             let mut acc = [L::zero_floats(); TOKENS];
             let offsets = [0, distance, 2 * distance, thrice];
